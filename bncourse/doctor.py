@@ -1,0 +1,120 @@
+"""What this machine has of what the course can use, and a remedy for each thing that it has not."""
+
+import os
+import platform
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from importlib import metadata
+from typing import Literal, NamedTuple
+
+import bncourse
+
+# What each optional library is for, and the extra that brings it.
+LIBRARIES = {
+    "torch": ("experiments and layers", "lab"),
+    "triton": ("the GPU kernels of part 3", "kernels"),
+    "matplotlib": ("figures", "lab"),
+    "scipy": ("intervals", "lab"),
+    "scikit-learn": ("the digits data", "lab"),
+    "pandas": ("tables of results", "lab"),
+    "jupyter-book": ("building the book", "book"),
+    "nbval": ("re-running the chapters", "test"),
+}
+BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+
+
+class Finding(NamedTuple):
+    """One thing looked for.
+
+    Attributes
+    ----------
+    subject : what was looked for.
+    state : ``ok``; ``missing``, where some chapters or commands go without it; or ``wrong``, where nothing works.
+    found : what there is.
+    remedy : what to do about it; empty where ``state`` is ``ok``.
+    """
+
+    subject: str
+    state: Literal["ok", "missing", "wrong"]
+    found: str
+    remedy: str = ""
+
+
+def examine() -> list[Finding]:
+    """Look at everything that the course can use on this machine."""
+    return [_python(), *_core(), *_libraries(), *_torch_settings(), _interpreter(), _browser(), _sandbox()]
+
+
+def browser() -> str | None:
+    """The path of a Chromium or Chrome, or None."""
+    return next(filter(None, map(shutil.which, BROWSERS)), None)
+
+
+def _python() -> Finding:
+    version = platform.python_version()
+    wanted = metadata.metadata("bncourse")["Requires-Python"]
+    lowest, above = sorted(int(minor) for minor in re.findall(r"3\.(\d+)", wanted))
+    if not lowest <= sys.version_info.minor < above:
+        return Finding("Python", "wrong", version, f"use a Python {wanted}")
+    return Finding("Python", "ok", f"{version} on {platform.system()} {platform.machine()}")
+
+
+def _core() -> Iterator[Finding]:
+    yield Finding("bncourse", "ok", bncourse.__version__)
+    yield Finding("numpy", "ok", metadata.version("numpy"))
+
+
+def _libraries() -> Iterator[Finding]:
+    for name, (purpose, extra) in LIBRARIES.items():
+        try:
+            yield Finding(name, "ok", metadata.version(name))
+        except metadata.PackageNotFoundError:
+            remedy = f"pip install 'bncourse[{extra}]'"
+            if name == "triton" and sys.platform != "linux":
+                remedy = "published for Linux only; every other part works without it"
+            yield Finding(name, "missing", f"not installed ({purpose})", remedy)
+
+
+def _torch_settings() -> Iterator[Finding]:
+    try:
+        import torch
+    except ImportError:
+        yield Finding("threads", "ok", f"{os.cpu_count()} cores; torch is not installed")
+        return
+    yield Finding("threads", "ok", f"{torch.get_num_threads()} of torch on {os.cpu_count()} cores")
+    if torch.cuda.is_available():
+        yield Finding("GPU", "ok", f"{torch.cuda.get_device_name()}, CUDA {torch.version.cuda}")
+    else:
+        remedy = "none needed: kernels run in Triton's interpreter, and part 3 shows recorded measurements"
+        yield Finding("GPU", "missing", "no CUDA device", remedy)
+
+
+def _interpreter() -> Finding:
+    on = os.environ.get("TRITON_INTERPRET") == "1"
+    return Finding("Triton's interpreter", "ok", "on" if on else "off; TRITON_INTERPRET=1 turns it on")
+
+
+def _browser() -> Finding:
+    if browser() is None:
+        return Finding("browser", "missing", "no Chromium (tests of the built book)", "sudo apt-get install chromium")
+    return Finding("browser", "ok", "Chromium")
+
+
+def _sandbox() -> Finding:
+    """Bubblewrap may be installed and still be refused the namespaces that it needs, so it is tried."""
+    purpose = "grading other people's notebooks"
+    if sys.platform != "linux":
+        return Finding("sandbox", "missing", f"bubblewrap runs on Linux only ({purpose})", "grade on a Linux machine")
+    if shutil.which("bwrap") is None:
+        return Finding("sandbox", "missing", f"no bubblewrap ({purpose})", "sudo apt-get install bubblewrap")
+    trial = subprocess.run(
+        ["bwrap", "--ro-bind", "/", "/", "--unshare-all", "true"], capture_output=True, text=True, timeout=30
+    )
+    if trial.returncode:
+        remedy = "allow unprivileged user namespaces: sudo sysctl kernel.unprivileged_userns_clone=1"
+        return Finding("sandbox", "missing", f"bubblewrap fails: {trial.stderr.strip()}", remedy)
+    version = subprocess.run(["bwrap", "--version"], capture_output=True, text=True, timeout=30)
+    return Finding("sandbox", "ok", version.stdout.strip())

@@ -5,9 +5,17 @@ is paired seed by seed. :mod:`bncourse.experiments` builds the course's experime
 """
 
 from bncourse.lab.data import Split, digits
-from bncourse.lab.intervals import Interval, mean_interval, paired_interval
+from bncourse.lab.intervals import (
+    Interval,
+    difference_of_means,
+    mean_interval,
+    paired_interval,
+    ratio_of_geometric_means,
+    ratio_of_means,
+)
 from bncourse.lab.networks import MLPEnsemble
-from bncourse.lab.training import History, accuracy, restricted_mean, steps_to_accuracy, steps_to_loss, train
+from bncourse.lab.outcomes import fast_rates, largest_rate, restricted_mean, steps_to_accuracy, steps_to_loss
+from bncourse.lab.training import History, accuracy, train
 
 __all__ = [
     "History",
@@ -15,9 +23,14 @@ __all__ = [
     "MLPEnsemble",
     "Split",
     "accuracy",
+    "difference_of_means",
     "digits",
+    "fast_rates",
+    "largest_rate",
     "mean_interval",
     "paired_interval",
+    "ratio_of_geometric_means",
+    "ratio_of_means",
     "restricted_mean",
     "steps_to_accuracy",
     "steps_to_loss",

@@ -2,7 +2,7 @@
 
 import warnings
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float
@@ -19,9 +19,8 @@ class Interval:
     low: float
     high: float
 
-    def as_dict(self) -> dict[str, float]:
-        """The three numbers by name, for a record."""
-        return asdict(self)
+    def __str__(self) -> str:
+        return f"{self.estimate:.2f} [{self.low:.2f}, {self.high:.2f}]"
 
 
 def mean_interval(values: Float[np.ndarray, "S"]) -> Interval:
@@ -56,6 +55,25 @@ def paired_interval(
     return _bootstrap((first, second), statistic)
 
 
+def ratio_of_means(first: Float[np.ndarray, "... S"], second: Float[np.ndarray, "... S"]) -> Float[np.ndarray, "..."]:
+    r"""First mean by second, :math:`\sum_s a_s / \sum_s b_s` (equation ``eq-steps-ratio``)."""
+    return np.asarray(first.mean(axis=-1) / second.mean(axis=-1))
+
+
+def ratio_of_geometric_means(
+    first: Float[np.ndarray, "... S"], second: Float[np.ndarray, "... S"]
+) -> Float[np.ndarray, "..."]:
+    r""":math:`\exp\left(\frac1S \sum_s \ln (a_s / b_s)\right)` (equation ``eq-rate-ratio``)."""
+    return np.asarray(np.exp(np.log(first / second).mean(axis=-1)))
+
+
+def difference_of_means(
+    first: Float[np.ndarray, "... S"], second: Float[np.ndarray, "... S"]
+) -> Float[np.ndarray, "..."]:
+    """First mean less second."""
+    return np.asarray((first - second).mean(axis=-1))
+
+
 def _bootstrap(
     samples: tuple[Float[np.ndarray, "S"], ...], statistic: Callable[..., Float[np.ndarray, "..."]]
 ) -> Interval:
@@ -65,12 +83,16 @@ def _bootstrap(
     arrays = tuple(np.asarray(sample, dtype=float) for sample in samples)
     if arrays[0].ndim != 1 or len(arrays[0]) < 2:
         raise ValueError(f"expected values of two seeds at least, in one dimension, got shape {arrays[0].shape}")
+
+    def along(*resamples: Float[np.ndarray, "..."], axis: int) -> Float[np.ndarray, "..."]:
+        return statistic(*(np.moveaxis(resample, axis, -1) for resample in resamples))
+
     for method in ("BCa", "percentile"):
         with warnings.catch_warnings(), np.errstate(invalid="ignore", divide="ignore"):
             warnings.simplefilter("ignore")
             bounds = bootstrap(
                 arrays,
-                statistic,
+                along,
                 n_resamples=RESAMPLES,
                 paired=True,
                 vectorized=True,

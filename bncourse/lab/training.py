@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from bncourse.lab.data import Split
@@ -105,34 +105,3 @@ def accuracy(network: MLPEnsemble, x: Float[Tensor, "N F"], y: Int[Tensor, "N"])
         logits = network(x.expand(len(network.seeds), *x.shape))
     right = (logits.argmax(dim=1) == y) & logits.isfinite().all(dim=1)
     return np.asarray(right.double().mean(dim=1).numpy())
-
-
-def steps_to_accuracy(history: History, target: float) -> Float[np.ndarray, "S"]:
-    """Updates until the validation accuracy first reaches ``target``; infinite where it never does."""
-    return _first(history.validation_accuracy >= target, history.evaluated_at)
-
-
-def steps_to_loss(history: History, target: float, window: int = 10) -> Float[np.ndarray, "S"]:
-    """Updates until the mean loss of the last ``window`` batches first falls to ``target``, or infinity."""
-    windows = np.lib.stride_tricks.sliding_window_view(history.batch_loss, window, axis=1)
-    return _first(windows.mean(axis=-1) <= target, np.arange(window, history.batch_loss.shape[1] + 1))
-
-
-def _first(reached: Bool[np.ndarray, "S K"], at: Int[np.ndarray, "K"]) -> Float[np.ndarray, "S"]:
-    return np.where(reached.any(axis=1), at[np.argmax(reached, axis=1)].astype(float), np.inf)
-
-
-def restricted_mean(steps: Float[np.ndarray, "... S"], horizon: float) -> Float[np.ndarray, "..."]:
-    r"""Mean number of steps within a horizon, defined also where some runs never reach the target.
-
-    .. math:: \bar T_H = \frac1S \sum_{s=1}^S \min(T_s, H)
-
-    (equation ``eq-restricted-mean``). It is the mean of what an observer saw who watched each run for H steps,
-    and a lower bound of the mean of T.
-
-    Parameters
-    ----------
-    steps : (..., S), the members on the last axis; infinite where the target was not reached.
-    horizon : H, in steps.
-    """
-    return np.asarray(np.minimum(steps, horizon).mean(axis=-1))

@@ -1,0 +1,80 @@
+"""The decision rules of claims C2, C3 and C4, as the package's docstring states them."""
+
+import math
+from collections.abc import Iterable
+
+from bncourse.experiments.convergence.measure import ARMS, Outcome
+from bncourse.experiments.shared import ANSWERS, Answer, Verdict, side
+
+SMALLEST_SPEEDUP = 1.25
+SMALLEST_RATE_RATIO = 2.0
+SMALLEST_WIDTH = math.log10(2)
+
+
+def verdicts(outcome: Outcome) -> list[Verdict]:
+    """Apply the rules of the package's docstring."""
+    return [_faster(outcome), _larger_rates(outcome), _insensitive(outcome)]
+
+
+def _faster(outcome: Outcome) -> Verdict:
+    tuned = outcome.estimates["steps_ratio"]
+    shared = outcome.shared_ratio
+    all_arrive = [
+        all(value is not None for arm in ARMS for value in outcome.steps[arm][row]) for row in range(len(outcome.rates))
+    ]
+    slower_at = [
+        rate
+        for rate, ratio, arrive in zip(outcome.rates, shared, all_arrive, strict=True)
+        if arrive and side(ratio, 1 / SMALLEST_SPEEDUP) == "below"
+    ]
+    faster_at = [
+        rate for rate, ratio in zip(outcome.rates, shared, strict=True) if side(ratio, SMALLEST_SPEEDUP) == "above"
+    ]
+    where = side(tuned, SMALLEST_SPEEDUP)
+    reason = f"steps none / batch norm, each at its tuned rate: {tuned}"
+    answer: Answer = "inconclusive"
+    if _at_edge(outcome, outcome.tuned["steps"].values()):
+        reason += "; a tuned rate lies at the edge of the grid"
+    elif where == "above":
+        answer = "qualified" if slower_at else "supported"
+        if slower_at:
+            reason += f"; but slower at {len(slower_at)} shared rates, {slower_at[0]:.2g} to {slower_at[-1]:.2g}"
+    elif where == "below":
+        answer = "qualified" if faster_at else "contradicted"
+        if faster_at:
+            reason += f"; but faster at {len(faster_at)} shared rates, {faster_at[0]:.2g} to {faster_at[-1]:.2g}"
+    return Verdict("C2", "faster convergence, fewer steps", answer, reason)
+
+
+def _larger_rates(outcome: Outcome) -> Verdict:
+    ratio = outcome.estimates["largest_rate_ratio"]
+    reason = f"largest rate that works, batch norm / none: {ratio}"
+    answer: Answer = "inconclusive"
+    if _censored(outcome):
+        reason += "; some seeds work at the largest rate of the grid"
+    else:
+        answer = ANSWERS[side(ratio, SMALLEST_RATE_RATIO)]
+    return Verdict("C3", "allows larger learning rates", answer, reason)
+
+
+def _insensitive(outcome: Outcome) -> Verdict:
+    working = outcome.estimates["working_width_difference"]
+    fast = outcome.estimates["fast_width_difference"]
+    reason = f"batch norm - none, in decades of rates: {working} that work, {fast} that are fast"
+    sides = {side(working, SMALLEST_WIDTH), side(fast, SMALLEST_WIDTH)}
+    answer: Answer = "inconclusive"
+    if _censored(outcome):
+        reason += "; some seeds work at the largest rate of the grid"
+    elif len(sides) == 1:
+        answer = ANSWERS[sides.pop()]
+    elif "above" in sides:
+        answer = "qualified"
+    return Verdict("C4", "insensitive to the learning rate", answer, reason)
+
+
+def _censored(outcome: Outcome) -> bool:
+    return any(max(outcome.final_accuracy[arm][-1]) >= outcome.target_accuracy for arm in ARMS)
+
+
+def _at_edge(outcome: Outcome, rates: Iterable[float]) -> bool:
+    return not {outcome.rates[0], outcome.rates[-1]}.isdisjoint(rates)

@@ -2,8 +2,8 @@
 
 A chapter calls :func:`use_style` once, draws with matplotlib, and takes from here what every figure shares.
 A figure has dark ink on white and is drawn at twice the resolution of the page; in dark mode the page shows
-it on a white card. Colours are Okabe and Ito's, which readers with any common colour blindness tell apart,
-and a colour never carries a meaning alone: the line's name stands beside it.
+it on a white card. Colours are those of Okabe and Ito (the vermilion darker, for text), which readers with any
+common colour blindness tell apart, and a colour never carries a meaning alone: the line's name stands beside it.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 BATCH_NORM = "#0072B2"
 """Blue: the network, curve or quantity with batch normalization."""
 
-NONE = "#D55E00"
+NONE = "#C24E00"
 """Vermilion: the same without normalization."""
 
 REFERENCE = "#6B6B6B"
@@ -87,9 +87,7 @@ def use_style() -> None:
     )
 
 
-def band(
-    ax: Axes, x: ArrayLike, estimate: ArrayLike, low: ArrayLike, high: ArrayLike, color: str, **line: Any
-) -> None:
+def band(ax: Axes, x: ArrayLike, estimate: ArrayLike, low: ArrayLike, high: ArrayLike, color: str, **line: Any) -> None:
     """Draw an estimate as a line and its interval as a band of the same colour.
 
     Parameters
@@ -160,7 +158,7 @@ def label(
     ax : where to write.
     text : what to write.
     x, y : the point to write beside, in data coordinates.
-    color : the colour of the series.
+    color : the colour of the series; the text takes a darker shade of it where it would be too light to read.
     offset : from that point, in points (1/72 inch); a negative first number writes to the left.
     **text_style : passed to ``ax.annotate`` (``va``, ``ha``, ``fontsize``).
     """
@@ -174,7 +172,23 @@ def label(
         (x, y),
         xytext=offset,
         textcoords="offset points",
-        color=color,
-        fontweight="bold",
+        color=_readable(color),
         **(style | text_style),
     )
+
+
+def _readable(color: str, contrast: float = 4.5) -> str:
+    """The colour itself, or its lightest shade that has this contrast to white (WCAG 2's ratio, 4.5 for text)."""
+    from matplotlib.colors import to_hex, to_rgb
+
+    rgb = np.array(to_rgb(color))
+    while _contrast_to_white(rgb) < contrast:
+        rgb *= 0.98
+    return str(to_hex(rgb.tolist()))
+
+
+def _contrast_to_white(rgb: ArrayLike) -> float:
+    """WCAG 2's contrast ratio between white and an sRGB colour with components between 0 and 1."""
+    value = np.asarray(rgb)
+    linear = np.where(value <= 0.04045, value / 12.92, ((value + 0.055) / 1.055) ** 2.4)
+    return float(1.05 / (linear @ np.array([0.2126, 0.7152, 0.0722]) + 0.05))

@@ -1,0 +1,154 @@
+"""Calls a learner's function on a probe and records what it did, whatever it did.
+
+Nothing here knows the right answer: an attempt holds what came back, or a plain sentence about why nothing did.
+"""
+
+from __future__ import annotations
+
+import inspect
+import linecache
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from bncourse.exercises.probe import Probe, split_call
+
+NOT_ATTEMPTED = "Replace `raise NotImplementedError` by your code, then run the cell and this check again."
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """What one call of the learner's function did.
+
+    Parameters
+    ----------
+    outcome : "ran", "error", "not attempted" or "wrong interface".
+    message : why it did not run to a usable result; empty if it did.
+    outputs : copies of the arrays that it returned, in the order of the exercise's outputs.
+    changed : the names of the arguments that it modified in place.
+    """
+
+    outcome: str
+    message: str = ""
+    outputs: tuple[np.ndarray, ...] = ()
+    changed: tuple[str, ...] = ()
+
+
+def interface_problem(function: object, probe: Probe) -> str:
+    """Why ``function`` cannot be called as the exercise calls it, or an empty string."""
+    names = list(probe.arguments)
+    positional, keyword = split_call(probe.arguments)
+    call = ", ".join([*names[: len(positional)], *(f"{name}={name}" for name in keyword)])
+    if not callable(function):
+        return f"`check` takes your function itself, as in `check(my_function)`; it got {_describe(function)}."
+    try:
+        signature = inspect.signature(function)
+    except (TypeError, ValueError):
+        return ""
+    try:
+        signature.bind(*positional, **keyword)
+    except TypeError as error:
+        return f"The exercise calls f({call}), and yours is f{signature}: {error}."
+    return ""
+
+
+def attempt(function: Callable[..., object], probe: Probe, output_names: Sequence[str]) -> Attempt:
+    """Call ``function`` on a fresh copy of the probe's arguments.
+
+    Exceptions become an outcome; ``KeyboardInterrupt`` passes through, because it is the reader's.
+    """
+    arguments = probe.fresh()
+    positional, keyword = split_call(arguments)
+    try:
+        returned = function(*positional, **keyword)
+    except (Exception, SystemExit) as error:
+        if isinstance(error, NotImplementedError) and (not error.args or _raised_by(function, error)):
+            return Attempt("not attempted", NOT_ATTEMPTED)
+        return Attempt("error", f"{_explain_exception(function, error)}\nThe call was with {probe.shapes}.")
+    try:
+        outputs = _as_arrays(returned, output_names)
+    except _UnreadableError as problem:
+        return Attempt("wrong interface", str(problem))
+    return Attempt("ran", "", outputs, _changed(probe.arguments, arguments))
+
+
+class _UnreadableError(Exception):
+    """What was returned cannot be read as the exercise's outputs."""
+
+
+def _as_arrays(returned: object, names: Sequence[str]) -> tuple[np.ndarray, ...]:
+    wanted = names[0] if len(names) == 1 else f"({', '.join(names)})"
+    if returned is None:
+        raise _UnreadableError(f"Your function returned None: end it with `return {', '.join(names)}`.")
+    if len(names) == 1:
+        if isinstance(returned, tuple):
+            raise _UnreadableError(f"Your function returned a tuple of {len(returned)}: return {wanted} alone.")
+        return (_as_array(returned, names[0]),)
+    if not isinstance(returned, tuple | list):
+        raise _UnreadableError(f"Your function returned {_describe(returned)}: return the tuple {wanted}.")
+    if len(returned) != len(names):
+        raise _UnreadableError(
+            f"Your function returned {len(returned)} values: return {len(names)}, the tuple {wanted}."
+        )
+    return tuple(_as_array(value, name) for value, name in zip(returned, names, strict=True))
+
+
+def _as_array(value: object, name: str) -> np.ndarray:
+    try:
+        array = np.array(value, copy=True, subok=False)
+    except Exception as error:
+        raise _UnreadableError(f"{name} cannot be read as an array: {_first_line(error)}") from error
+    if array.dtype.kind != "f" or array.dtype.itemsize < 4:
+        raise _UnreadableError(
+            f"{name} is {_describe(value)} of dtype {array.dtype}: return an array of dtype float32 or float64."
+        )
+    return array
+
+
+def _changed(before: Mapping[str, Any], after: Mapping[str, Any]) -> tuple[str, ...]:
+    return tuple(
+        name
+        for name, value in before.items()
+        if isinstance(value, np.ndarray)
+        and (value.shape != after[name].shape or value.tobytes() != after[name].tobytes())
+    )
+
+
+def _raised_by(function: Callable[..., object], error: BaseException) -> bool:
+    """Whether the last frame of the traceback is the function itself, not something that it called."""
+    traceback = error.__traceback__
+    while traceback is not None and traceback.tb_next is not None:
+        traceback = traceback.tb_next
+    return traceback is not None and traceback.tb_frame.f_code is getattr(function, "__code__", None)
+
+
+def _explain_exception(function: Callable[..., object], error: BaseException) -> str:
+    """Type and message, and the line of the learner's own code on which it happened."""
+    text = f"Your function raised {type(error).__name__}: {_first_line(error)}"
+    code = getattr(inspect.unwrap(function), "__code__", None)
+    line = None
+    traceback = error.__traceback__
+    while traceback is not None:
+        if code is not None and traceback.tb_frame.f_code.co_filename == code.co_filename:
+            line = traceback.tb_lineno
+        traceback = traceback.tb_next
+    if code is None or line is None:
+        return text
+    source = linecache.getline(code.co_filename, line).strip()
+    return f"{text}\nIt happened on line {line}" + (f": `{source}`" if source else " of your code.")
+
+
+def _first_line(error: BaseException) -> str:
+    try:
+        lines = str(error).strip().splitlines()
+    except Exception:
+        lines = []
+    return (lines[0] if lines else "(no message)").removesuffix(".") + "."
+
+
+def _describe(value: object) -> str:
+    """The kind of an object, with its article, for a sentence."""
+    name = type(value).__name__
+    return f"{'an' if name[:1].lower() in 'aeiou' else 'a'} {name}"

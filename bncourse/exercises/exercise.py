@@ -1,0 +1,133 @@
+"""An exercise: what its author writes once, and what a learner calls."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+
+from bncourse.exercises import progress_file
+from bncourse.exercises.attempt import Attempt, attempt, interface_problem
+from bncourse.exercises.display import Shown, execution_count, show, show_text
+from bncourse.exercises.faults import Coincidence, Fault, FaultSet
+from bncourse.exercises.judge import judge
+from bncourse.exercises.probe import Probe
+from bncourse.exercises.result import Result
+from bncourse.exercises.source import solution_source, starter_source
+
+Arguments = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Property:
+    """Something about an output that a learner can look at when the mistake is not recognized.
+
+    Parameters
+    ----------
+    name : what it is, as the subject of a sentence.
+    output : the output that it looks at; its size sets the scale of the tolerance.
+    value : computes it from the output and the probe's arguments.
+    """
+
+    name: str
+    output: str
+    value: Callable[[np.ndarray, Arguments], np.ndarray]
+
+    def locate(self, index: tuple[np.intp, ...]) -> str:
+        """Where in the property a value stands: its feature, or its place in a matrix."""
+        places = ", ".join(str(int(i)) for i in index)
+        return f", feature {places}," if len(index) == 1 else f"[{places}]"
+
+
+@dataclass(frozen=True)
+class Exercise:
+    """One graded exercise.
+
+    A learner calls :meth:`check`, :meth:`hint`, :meth:`solution` and :meth:`starter`; the fields are its author's.
+
+    Parameters
+    ----------
+    id : its name, by which it is imported from ``bncourse.exercises``.
+    title : what the learner writes.
+    chapter : number of the chapter that it belongs to.
+    statement : the task, in Markdown.
+    solution_function : the reference solution; its signature and docstring make the starter.
+    outputs : names of what the function returns.
+    reference : ``reference(faults, arguments)`` gives the outputs of a function that makes these mistakes.
+    faults : the mistakes that the diagnosis knows.
+    coincidences : sets of faults that are the same function.
+    make_probes : draws a fresh list of probes.
+    properties : looked at in this order when no set of faults matches; the last ones are the outputs themselves.
+    hints : from the gentlest to the most explicit.
+    explanation : why the solution is right.
+    passed_message : what a pass shows; it holds no number that changes from call to call.
+    """
+
+    id: str
+    title: str
+    chapter: str
+    statement: str
+    solution_function: Callable[..., object]
+    outputs: tuple[str, ...]
+    reference: Callable[[FaultSet, Arguments], tuple[np.ndarray, ...]]
+    faults: tuple[Fault, ...]
+    coincidences: tuple[Coincidence, ...]
+    make_probes: Callable[[np.random.Generator], Sequence[Probe]]
+    properties: tuple[Property, ...]
+    hints: tuple[str, ...]
+    explanation: str
+    passed_message: str
+    _hint_level: list[int] = field(default_factory=lambda: [0], repr=False, compare=False)
+
+    def __repr__(self) -> str:
+        return f"<Exercise {self.id}: {self.title}>"
+
+    def check(self, function: Callable[..., object]) -> Result:
+        """Call ``function`` on fresh probes, show the verdict, note the progress, and return the verdict.
+
+        Whatever the function does, short of an interrupt from the keyboard, the answer is a :class:`Result`.
+        """
+        result = self.verdict(function, self.make_probes(np.random.default_rng()))
+        progress_file.record(self.id, result.outcome)
+        show(result.as_text(), result.as_html())
+        return replace(result, shown_in=execution_count())
+
+    def verdict(self, function: Callable[..., object], probes: Sequence[Probe]) -> Result:
+        """The verdict on ``function`` over ``probes``; shows and records nothing."""
+        if problem := interface_problem(function, probes[0]):
+            return Result("wrong interface", problem, (), self.id)
+        attempts: list[Attempt] = []
+        for probe in probes:
+            attempts.append(attempt(function, probe, self.outputs))
+            if attempts[-1].outcome == "not attempted":
+                return Result("not attempted", attempts[-1].message, (), self.id)
+        return judge(self, probes, attempts)
+
+    def hint(self, level: int | None = None) -> Shown:
+        """Print a hint: the one of that level, or the next after the last one shown.
+
+        Raises
+        ------
+        ValueError : if there is no hint of that level.
+        """
+        if level is None:
+            level = min(self._hint_level[0] + 1, len(self.hints))
+        if not 1 <= level <= len(self.hints):
+            raise ValueError(f"expected level from 1 to {len(self.hints)}, got {level}")
+        self._hint_level[0] = level
+        after = (
+            f"More: {self.id}.hint({level + 1})"
+            if level < len(self.hints)
+            else f"That was the last hint; {self.id}.solution() shows the solution."
+        )
+        return show_text(f"Hint {level} of {len(self.hints)}. {self.hints[level - 1]}\n{after}")
+
+    def solution(self) -> Shown:
+        """Print the reference solution with its explanation: code that runs as it stands."""
+        return show_text(solution_source(self.solution_function, self.explanation))
+
+    def starter(self) -> Shown:
+        """Print the cell to start from: the function without its body."""
+        return show_text(starter_source(self.solution_function))

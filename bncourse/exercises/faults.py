@@ -1,0 +1,70 @@
+"""Known mistakes, and the search for the smallest set of them that explains a result."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+
+FaultSet = frozenset[str]
+
+
+@dataclass(frozen=True)
+class Fault:
+    """One mistake that a learner may make.
+
+    Parameters
+    ----------
+    id : short name, stable: it appears in :attr:`Result.faults <bncourse.exercises.Result.faults>`.
+    message : names the mistake and says what to do, in the second person.
+    slots : the parts of the formula that the mistake occupies. Two mistakes in one part cannot be made together
+        (the variance is not both unbiased and missing its path), so sets that share a slot are not searched.
+    """
+
+    id: str
+    message: str
+    slots: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Coincidence:
+    """Two sets of faults that are the same function, so that no probe can tell them apart.
+
+    Parameters
+    ----------
+    named : the set that the diagnosis names.
+    same_as : the set that it stands for as well.
+    reason : why they are the same.
+    """
+
+    named: FaultSet
+    same_as: FaultSet
+    reason: str
+
+
+def compatible_sets(faults: Sequence[Fault], size: int) -> Iterator[FaultSet]:
+    """Every set of ``size`` faults of which no two occupy the same slot."""
+    for chosen in combinations(faults, size):
+        slots = [slot for fault in chosen for slot in fault.slots]
+        if len(slots) == len(set(slots)):
+            yield frozenset(fault.id for fault in chosen)
+
+
+def explain(
+    faults: Sequence[Fault], coincidences: Sequence[Coincidence], matches: Callable[[FaultSet], bool]
+) -> FaultSet | None:
+    """The smallest set of faults for which ``matches`` holds: one fault, else two.
+
+    Returns
+    -------
+    The set, or None where no set matches, or where several of the smallest size do and are not declared to be the
+    same function: then the diagnosis would be a guess.
+    """
+    for size in (1, 2):
+        found = [chosen for chosen in compatible_sets(faults, size) if matches(chosen)]
+        for pair in coincidences:
+            if pair.named in found and pair.same_as in found:
+                found.remove(pair.same_as)
+        if found:
+            return found[0] if len(found) == 1 else None
+    return None

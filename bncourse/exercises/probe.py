@@ -1,0 +1,49 @@
+"""Probes: the inputs on which a learner's function is called."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from copy import deepcopy
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+PASSED_BY_KEYWORD = frozenset({"eps", "momentum"})
+
+
+@dataclass(frozen=True)
+class Probe:
+    """One call of the learner's function.
+
+    Parameters
+    ----------
+    name : what is special about the input; fixed from call to call, unlike the values.
+    arguments : the arguments by name, in the order of the signature.
+    condition : by how much the input amplifies rounding: the largest ratio of a feature's mean to its standard
+        deviation. A correct function in precision u errs by a few ``u * condition``, and the tolerance grows
+        with it.
+    alone : what it means when the function is wrong on this probe and right on all others.
+    """
+
+    name: str
+    arguments: Mapping[str, Any]
+    condition: float = 1.0
+    alone: str = field(default="")
+
+    def fresh(self) -> dict[str, Any]:
+        """A copy of the arguments that the caller may overwrite."""
+        return deepcopy(dict(self.arguments))
+
+    @property
+    def shapes(self) -> str:
+        """The shapes of the arrays among the arguments, for a message: ``x (9, 4), gamma (4,)``."""
+        arrays = ((name, value) for name, value in self.arguments.items() if isinstance(value, np.ndarray))
+        return ", ".join(f"{name} {value.shape}" for name, value in arrays)
+
+
+def split_call(arguments: Mapping[str, Any]) -> tuple[list[Any], dict[str, Any]]:
+    """Positional and keyword arguments of the call: ``eps`` and ``momentum`` go by keyword, the others by place."""
+    positional = [value for name, value in arguments.items() if name not in PASSED_BY_KEYWORD]
+    keyword = {name: value for name, value in arguments.items() if name in PASSED_BY_KEYWORD}
+    return positional, keyword

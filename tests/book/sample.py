@@ -124,13 +124,13 @@ print("code inside")
 ```
 ````
 
-:::{dropdown} The answer
+::::{dropdown} The answer
 Two, by {eq}`eq-sum`; see {numref}`fig-dot` and {numref}`picture %s <fig-dot>`.
 
 :::{tip}
 Nested.
 :::
-:::""",
+::::""",
     ("draw()\nplt.show()", "picture"),
     "```text\n{ref}`left alone`\n$$ x $$\n```",
 ]

@@ -1,0 +1,67 @@
+# `make help` lists what there is. Everything runs in .venv, which the first target makes.
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+PYTHON ?= python3
+BIN := .venv/bin
+# A constraints file: it says which versions to take, not what to install.
+INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check -c requirements.lock
+PORT ?= 8000
+
+.PHONY: help book test check outputs export notebooks serve lock clean
+
+help: ## List the targets
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 18
+
+# Building the book executes nothing: it needs neither torch nor the laboratory, so their gigabytes wait.
+.venv/book: pyproject.toml requirements.lock
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(INSTALL) -e '.[book]'
+	touch $@
+
+.venv/dev: pyproject.toml requirements.lock
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(INSTALL) -e '.[dev]'
+	touch $@ .venv/book
+
+book: .venv/book ## Build the book into _build/html
+	$(BIN)/jupyter-book build . --quiet --warningiserror --keep-going
+	@echo "The book is built. Read it with 'make serve', which prints its address."
+
+test: .venv/dev ## Run everything: linters, types, tests, chapters, book, browser
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/codespell
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	rm -rf _build/html _build/.doctrees
+	$(MAKE) book
+	$(BIN)/pytest -n auto --dist loadfile
+	$(BIN)/pytest -n auto --dist loadfile -p no:cacheprovider --nbval --nbval-current-env --nbval-cell-timeout=60 \
+	  --nbval-sanitize-with tests/book/sanitize.cfg book
+
+check: .venv/dev ## Run what a developer runs between edits, under two minutes
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/pytest -n auto --dist loadfile -m 'not browser and not install'
+
+outputs: .venv/dev ## Execute every chapter and store its outputs
+	$(BIN)/python scripts/store_outputs.py
+
+export: .venv/dev book ## Write plain copies of the notebooks for Colab and Binder into _build/export
+	$(BIN)/python scripts/export_notebooks.py
+
+notebooks: .venv/dev ## Open the chapters in JupyterLab
+	$(BIN)/jupyter lab book
+
+serve: book ## Serve the book on this machine
+	$(PYTHON) -m http.server $(PORT) --bind 127.0.0.1 --directory _build/html
+
+lock: .venv/dev ## Choose the newest versions in range and write them to requirements.lock
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --all-extras --no-annotate --no-header --upgrade \
+	  pyproject.toml -o requirements.lock
+
+clean: ## Remove what was built, and keep the environment
+	rm -rf _build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

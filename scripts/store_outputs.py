@@ -87,11 +87,14 @@ def execute(notebook: NotebookNode, folder: Path) -> None:
         record_timing=False,
     )
 
-    async def run() -> None:
-        await asyncio.wait_for(client.async_execute(env={**os.environ, **THREADS}), SECONDS_A_CHAPTER)
+    async def run(progress: str) -> None:
+        # A reader's progress starts empty; the author's must not show in what is stored.
+        variables = {**os.environ, **THREADS, "BNCOURSE_DATA": progress}
+        await asyncio.wait_for(client.async_execute(env=variables), SECONDS_A_CHAPTER)
 
     try:
-        asyncio.run(run())
+        with tempfile.TemporaryDirectory() as progress:
+            asyncio.run(run(progress))
     except TimeoutError as error:
         raise NotStorableError(f"it ran longer than {SECONDS_A_CHAPTER} s") from error
     except (CellExecutionError, CellTimeoutError, DeadKernelError) as error:

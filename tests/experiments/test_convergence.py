@@ -1,0 +1,226 @@
+"""The experiment of C2, C3 and C4: its rule, its fairness, and the record that the book shows."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from bncourse import results
+from bncourse.experiments import convergence
+from bncourse.experiments.convergence import Outcome, Settings, measure, verdicts
+from bncourse.experiments.shared import revive
+from bncourse.lab import Interval, mean_interval, paired_interval, ratio_of_geometric_means, ratio_of_means
+
+SMALL = Settings(
+    widths=(64, 24, 24, 10),
+    rates=(0.01, 0.04, 0.16, 0.64),
+    pictured_rates=(0.04,),
+    tuning_seeds=(1, 2),
+    test_seeds=(3, 4, 5),
+    steps=40,
+)
+
+
+@pytest.fixture(scope="module")
+def small() -> Outcome:
+    return convergence.run(SMALL)
+
+
+@pytest.fixture(scope="module")
+def recorded() -> Outcome:
+    return convergence.recorded()
+
+
+def interval(low: float, high: float) -> Interval:
+    return Interval((low + high) / 2, low, high)
+
+
+def outcome(**changes: object) -> Outcome:
+    """Three rates, two seeds; batch norm is faster when tuned, and the estimates leave no doubt."""
+    estimates = {
+        "steps_ratio": interval(1.5, 1.7),
+        "largest_rate_ratio": interval(4, 8),
+        "working_width_difference": interval(0.5, 0.9),
+        "fast_width_difference": interval(0.4, 0.8),
+    }
+    estimates |= changes.pop("estimates", {})
+    both = {"none": [[50, 50], [20, 20], [None, None]], "batch_norm": [[50, 50], [10, 10], [12, 12]]}
+    final = {"none": [[0.95, 0.95], [0.95, 0.95], [0.1, 0.1]], "batch_norm": [[0.95, 0.95]] * 2 + [[0.8, 0.7]]}
+    parts = {
+        "rates": [0.01, 0.1, 1.0],
+        "seeds": 2,
+        "horizon": 100,
+        "target_accuracy": 0.9,
+        "steps": both,
+        "loss_steps": both,
+        "final_accuracy": final,
+        "mean_steps": {},
+        "shared_ratio": [interval(0.95, 1.05), interval(1.9, 2.1), interval(8, 9)],
+        "tuned": {"steps": {"none": 0.1, "batch_norm": 0.1}},
+        "curve_every": 5,
+        "curves": {},
+        "test_accuracy": {},
+        "estimates": estimates,
+    }
+    return Outcome(**{**parts, **changes})
+
+
+def answers(of: Outcome) -> dict[str, str]:
+    return {verdict.claim: verdict.answer for verdict in verdicts(of)}
+
+
+def test_clear_numbers_support_all_three_claims():
+    assert answers(outcome()) == {"C2": "supported", "C3": "supported", "C4": "supported"}
+
+
+@pytest.mark.parametrize(
+    ("tuned", "shared", "expected"),
+    [
+        ((1.5, 1.7), [(0.6, 0.7), (1.9, 2.1), (8, 9)], "qualified"),
+        ((1.5, 1.7), [(0.7, 0.85), (1.9, 2.1), (8, 9)], "supported"),
+        ((1.5, 1.7), [(0.95, 1.05), (1.9, 2.1), (0.1, 0.2)], "supported"),
+        ((1.0, 1.1), [(1, 1.1), (1, 1.1), (1, 1.1)], "contradicted"),
+        ((0.5, 0.6), [(1, 1.1), (1, 1.1), (1, 1.1)], "contradicted"),
+        ((1.0, 1.1), [(1, 1.1), (1, 1.1), (8, 9)], "qualified"),
+        ((1.2, 1.3), [(0.95, 1.05), (1.9, 2.1), (8, 9)], "inconclusive"),
+    ],
+    ids=[
+        "faster tuned, slower at a shared rate",
+        "faster tuned, perhaps slower at a shared rate",
+        "slower only where not every run arrives",
+        "no faster anywhere",
+        "slower",
+        "no faster tuned, faster at a shared rate",
+        "across the smallest effect of interest",
+    ],
+)
+def test_faster_is_decided_by_the_interval_and_by_the_shared_rates(tuned, shared, expected):
+    changed = outcome(
+        estimates={"steps_ratio": interval(*tuned)}, shared_ratio=[interval(*bounds) for bounds in shared]
+    )
+    assert answers(changed)["C2"] == expected
+
+
+@pytest.mark.parametrize(
+    ("bounds", "expected"), [((2.1, 3), "supported"), ((1.5, 2.5), "inconclusive"), ((1.1, 1.9), "contradicted")]
+)
+def test_larger_rates_are_decided_by_the_interval(bounds, expected):
+    assert answers(outcome(estimates={"largest_rate_ratio": interval(*bounds)}))["C3"] == expected
+
+
+@pytest.mark.parametrize(
+    ("working", "fast", "expected"),
+    [
+        ((0.4, 0.5), (0.4, 0.5), "supported"),
+        ((0.4, 0.5), (0.0, 0.2), "qualified"),
+        ((0.1, 0.5), (0.4, 0.5), "qualified"),
+        ((0.0, 0.2), (-0.5, 0.2), "contradicted"),
+        ((0.0, 0.2), (0.2, 0.5), "inconclusive"),
+        ((0.2, 0.5), (0.2, 0.5), "inconclusive"),
+    ],
+)
+def test_insensitive_needs_both_widths(working, fast, expected):
+    changed = outcome(
+        estimates={"working_width_difference": interval(*working), "fast_width_difference": interval(*fast)}
+    )
+    assert answers(changed)["C4"] == expected
+
+
+def test_an_edge_of_the_grid_leaves_the_claim_open():
+    """A best rate at the edge may not be the best; a largest rate at the edge may not be the largest."""
+    assert answers(outcome(tuned={"steps": {"none": 0.01, "batch_norm": 0.1}}))["C2"] == "inconclusive"
+    working = {"none": [[0.95, 0.95]] * 3, "batch_norm": [[0.95, 0.95]] * 3}
+    open_ended = answers(outcome(final_accuracy=working))
+    assert open_ended["C3"] == open_ended["C4"] == "inconclusive"
+
+
+def test_a_run_ends_in_values_for_every_rate_and_seed(small):
+    for values in (small.steps, small.loss_steps, small.final_accuracy):
+        assert {arm: np.shape(rows) for arm, rows in values.items()} == {"none": (4, 3), "batch_norm": (4, 3)}
+    assert {arm: len(values) for arm, values in small.test_accuracy.items()} == {"none": 3, "batch_norm": 3}
+    assert [len(curve) for curve in small.curves["0.04"].values()] == [8, 8]
+    assert max(small.test_accuracy["batch_norm"]) > 0.8
+
+
+def test_a_run_survives_its_record(small, tmp_path):
+    source = results.provenance("a command", ["numpy"], threads=1, seconds=2)
+    results.save(results.Record("convergence", dataclasses.asdict(SMALL), source, dataclasses.asdict(small)), tmp_path)
+    assert Outcome(**revive(results.load("convergence", tmp_path).outcome)) == small
+
+
+def test_rates_are_tuned_without_the_test_seeds(small):
+    """Catches a rate that is chosen on the seeds it is scored on."""
+    other = convergence.run(dataclasses.replace(SMALL, test_seeds=(13, 14)))
+    assert other.tuned == small.tuned
+    assert other.steps != small.steps
+
+
+def test_the_test_part_is_read_at_one_rate_of_each_arm_and_never_while_tuning(monkeypatch):
+    read = []
+
+    def recording_accuracy(network, x, y):
+        read.append((network.batch_norm, network.seeds, len(x)))
+        return np.full(len(network.seeds), 0.5)
+
+    monkeypatch.setattr(measure, "accuracy", recording_accuracy)
+    convergence.run(dataclasses.replace(SMALL, steps=10))
+    assert read == [(False, SMALL.test_seeds, 500), (True, SMALL.test_seeds, 500)]
+
+
+def test_settings_that_would_be_unfair_or_undefined_are_refused():
+    with pytest.raises(ValueError, match="none in common"):
+        dataclasses.replace(SMALL, test_seeds=(2, 3))
+    with pytest.raises(ValueError, match="rise by a constant factor"):
+        dataclasses.replace(SMALL, rates=(0.01, 0.04, 0.1, 0.64))
+    with pytest.raises(ValueError, match="pictured_rates to be among rates"):
+        dataclasses.replace(SMALL, pictured_rates=(0.5,))
+
+
+def test_the_record_was_made_with_the_settings_of_the_code(recorded):
+    record = results.load("convergence")
+    current = {
+        key: list(value) if isinstance(value, tuple) else value for key, value in dataclasses.asdict(Settings()).items()
+    }
+    assert record.settings == current
+    assert record.provenance.command == "python -m bncourse.experiments.convergence"
+    assert not record.provenance.commit.endswith("-modified")
+    assert recorded.seeds == len(Settings().test_seeds) >= 24
+
+
+def test_the_recorded_seeds_are_fresh():
+    settings = Settings()
+    pilots = set(range(900, 908))
+    assert not pilots & {*settings.tuning_seeds, *settings.test_seeds}
+
+
+def test_the_recorded_tuned_rates_lie_inside_the_grid(recorded):
+    for chosen in recorded.tuned.values():
+        for rate in chosen.values():
+            assert recorded.rates[0] < rate < recorded.rates[-1]
+
+
+def test_the_recorded_estimates_follow_from_the_recorded_seeds(recorded):
+    """Catches a number edited by hand, and an estimator that changed after the run."""
+
+    def restricted(rows, arm, rate):
+        values = rows[arm][recorded.rates.index(rate)]
+        return np.array([recorded.horizon if value is None else value for value in values], dtype=float)
+
+    for name, rows in (("steps", recorded.steps), ("loss_steps", recorded.loss_steps)):
+        arms = [restricted(rows, arm, recorded.tuned[name][arm]) for arm in ("none", "batch_norm")]
+        check(recorded.estimates[f"{name}_ratio"], paired_interval(*arms, ratio_of_means))
+    for row, rate in list(enumerate(recorded.rates))[::6]:
+        check(recorded.mean_steps["none"][row], mean_interval(restricted(recorded.steps, "none", rate)))
+    largest = []
+    for arm in ("batch_norm", "none"):
+        works = np.array(recorded.final_accuracy[arm]) >= recorded.target_accuracy
+        largest.append(np.array([max(np.array(recorded.rates)[column]) for column in works.T]))
+    check(recorded.estimates["largest_rate_ratio"], paired_interval(*largest, ratio_of_geometric_means))
+
+
+def check(stored: Interval, computed: Interval) -> None:
+    assert stored.estimate == pytest.approx(computed.estimate)
+    width = computed.high - computed.low
+    # Another SciPy may draw other resamples; its bounds then move by a few hundredths of the width.
+    assert stored.low == pytest.approx(computed.low, abs=0.05 * width + 1e-9)
+    assert stored.high == pytest.approx(computed.high, abs=0.05 * width + 1e-9)

@@ -50,7 +50,7 @@ check: .venv/dev ## Run what a developer runs between edits, under two minutes
 outputs: .venv/dev ## Execute every chapter and store its outputs
 	$(BIN)/python scripts/store_outputs.py
 
-export: .venv/dev book ## Write plain copies of the notebooks for Colab and Binder into _build/export
+export: book ## Write plain copies of the notebooks for Colab and Binder into _build/export
 	$(BIN)/python scripts/export_notebooks.py
 
 notebooks: .venv/dev ## Open the chapters in JupyterLab

@@ -97,7 +97,7 @@ def _as_arrays(returned: object, names: Sequence[str]) -> tuple[np.ndarray, ...]
 
 def _as_array(value: object, name: str) -> np.ndarray:
     try:
-        array = np.array(value, copy=True, subok=False)
+        array = np.asarray(value).copy()
     except Exception as error:
         raise _UnreadableError(f"{name} cannot be read as an array: {_first_line(error)}") from error
     if array.dtype.kind != "f" or array.dtype.itemsize < 4:

@@ -84,7 +84,10 @@ def import_progress(path: str | os.PathLike[str]) -> None:
 
 
 def _parse(content: bytes) -> dict[str, str]:
-    document = json.loads(content)
+    try:
+        document = json.loads(content)
+    except RecursionError as error:
+        raise ValueError("it is nested too deeply") from error
     if not isinstance(document, dict) or document.get("version") != VERSION:
         raise ValueError(f"it is not a progress file of version {VERSION}")
     states = document.get("exercises")

@@ -1,0 +1,282 @@
+"""Correct functions that differ from the solution in how they go about it."""
+
+import math
+
+import numpy as np
+
+
+def einsum(x, gamma, beta, eps):
+    m = x.shape[0]
+    centred = x - np.einsum("nc->c", x) / m
+    var = np.einsum("nc,nc->c", centred, centred) / m
+    return np.einsum("nc,c,c->nc", centred, gamma, (var + eps) ** -0.5) + beta
+
+
+def loops(x, gamma, beta, eps):
+    n, c = x.shape
+    y = [[0.0] * c for _ in range(n)]
+    for j in range(c):
+        mean = sum(x[i, j] for i in range(n)) / n
+        var = sum((x[i, j] - mean) ** 2 for i in range(n)) / n
+        for i in range(n):
+            y[i][j] = gamma[j] * (x[i, j] - mean) / math.sqrt(var + eps) + beta[j]
+    return y
+
+
+def welford(x, gamma, beta, eps):
+    mean, m2 = np.zeros(x.shape[1]), np.zeros(x.shape[1])
+    for count, row in enumerate(x, start=1):
+        delta = row - mean
+        mean += delta / count
+        m2 += delta * (row - mean)
+    return gamma * (x - mean) / np.sqrt(m2 / len(x) + eps) + beta
+
+
+def scale_and_shift_folded(x, gamma, beta, eps):
+    scale = gamma / np.sqrt(np.var(x, axis=0) + eps)
+    return x * scale + (beta - np.mean(x, axis=0) * scale)
+
+
+def transposed(x, gamma, beta, eps):
+    rows = x.T
+    x_hat = (rows - rows.mean(1, keepdims=True)) / np.sqrt(rows.var(1, keepdims=True) + eps)
+    return (gamma[:, None] * x_hat + beta[:, None]).T
+
+
+def vectorized_by_feature(x, gamma, beta, eps):
+    def one(column, scale, shift):
+        return scale * (column - column.mean()) / np.sqrt(column.var() + eps) + shift
+
+    return np.stack([one(*args) for args in zip(x.T, gamma, beta, strict=True)], axis=1)
+
+
+def variance_from_pairs(x, gamma, beta, eps):
+    """var = sum over pairs of (x_i - x_j)² / (2 m²): no mean in it."""
+    differences = x[:, None] - x[None, :]
+    var = (differences**2).mean(axis=(0, 1)) / 2
+    return gamma * (differences.mean(axis=1)) / np.sqrt(var + eps) + beta
+
+
+def centring_matrix(x, gamma, beta, eps):
+    m = len(x)
+    centred = (np.eye(m) - np.ones((m, m)) / m) @ x
+    return gamma * centred / np.sqrt(np.diag(centred.T @ centred) / m + eps) + beta
+
+
+def float32_two_pass(x, gamma, beta, eps):
+    x, gamma, beta = (value.astype(np.float32) for value in (x, gamma, beta))
+    centred = x - x.mean(axis=0)
+    return gamma * centred / np.sqrt((centred**2).mean(axis=0) + np.float32(eps)) + beta
+
+
+def float32_var(x, gamma, beta, eps):
+    x = np.asarray(x, dtype=np.float32)
+    y = gamma * (x - x.mean(0)) / np.sqrt(x.var(0) + eps) + beta
+    return y.astype(np.float32)
+
+
+def in_place_on_a_copy(x, gamma, beta, eps):
+    x = x.copy()
+    x -= x.mean(0)
+    x /= np.sqrt((x * x).mean(0) + eps)
+    x *= gamma
+    x += beta
+    return x
+
+
+def extended_precision(x, gamma, beta, eps):
+    x = x.astype(np.longdouble)
+    return gamma * (x - x.mean(0)) / np.sqrt(x.var(0) + eps) + beta
+
+
+def torch_functional(x, gamma, beta, eps):
+    import torch
+
+    x, gamma, beta = (torch.from_numpy(value) for value in (x, gamma, beta))
+    return torch.nn.functional.batch_norm(x, None, None, gamma, beta, training=True, eps=eps)
+
+
+def torch_float32(x, gamma, beta, eps):
+    import torch
+
+    x, gamma, beta = (torch.tensor(value, dtype=torch.float32) for value in (x, gamma, beta))
+    return torch.nn.functional.batch_norm(x, None, None, gamma, beta, training=True, eps=eps).numpy()
+
+
+FORWARD = [
+    einsum,
+    loops,
+    welford,
+    scale_and_shift_folded,
+    transposed,
+    vectorized_by_feature,
+    variance_from_pairs,
+    centring_matrix,
+    float32_two_pass,
+    float32_var,
+    in_place_on_a_copy,
+    extended_precision,
+    torch_functional,
+    torch_float32,
+]
+
+
+def staged(dy, x, gamma, eps):
+    m = x.shape[0]
+    mean = x.sum(axis=0) / m
+    centred = x - mean
+    var = (centred**2).sum(axis=0) / m
+    std = np.sqrt(var + eps)
+    inv_std = 1 / std
+    x_hat = centred * inv_std
+
+    dbeta = dy.sum(axis=0)
+    dgamma = (dy * x_hat).sum(axis=0)
+    dx_hat = dy * gamma
+    dinv_std = (dx_hat * centred).sum(axis=0)
+    dstd = -dinv_std / std**2
+    dvar = 0.5 * dstd / std
+    dcentred = dx_hat * inv_std + 2 * centred * dvar / m
+    dmean = -dcentred.sum(axis=0)
+    return dcentred + dmean / m, dgamma, dbeta
+
+
+def sums_over_m(dy, x, gamma, eps):
+    m = len(x)
+    inv_std = (x.var(0) + eps) ** -0.5
+    x_hat = (x - x.mean(0)) * inv_std
+    dgamma, dbeta = np.sum(dy * x_hat, 0), np.sum(dy, 0)
+    return gamma * inv_std / m * (m * dy - dbeta - x_hat * dgamma), dgamma, dbeta
+
+
+def jacobian_matrices(dy, x, gamma, eps):
+    """dx = J^T dy with the m by m Jacobian of each feature, entry by entry."""
+    m, features = x.shape
+    dx, dgamma = np.empty_like(x), np.empty(features)
+    for j in range(features):
+        inv_std = 1 / math.sqrt(x[:, j].var() + eps)
+        x_hat = (x[:, j] - x[:, j].mean()) * inv_std
+        jacobian = gamma[j] * inv_std * (np.eye(m) - 1 / m - np.outer(x_hat, x_hat) / m)
+        dx[:, j] = jacobian.T @ dy[:, j]
+        dgamma[j] = x_hat @ dy[:, j]
+    return dx, dgamma, dy.sum(0)
+
+
+def plain_loops(dy, x, gamma, eps):
+    n, c = x.shape
+    dx, dgamma, dbeta = [[0.0] * c for _ in range(n)], [0.0] * c, [0.0] * c
+    for j in range(c):
+        mean = sum(x[i, j] for i in range(n)) / n
+        inv_std = 1 / math.sqrt(sum((x[i, j] - mean) ** 2 for i in range(n)) / n + eps)
+        for i in range(n):
+            dbeta[j] += dy[i, j]
+            dgamma[j] += dy[i, j] * (x[i, j] - mean) * inv_std
+        for i in range(n):
+            x_hat = (x[i, j] - mean) * inv_std
+            dx[i][j] = gamma[j] * inv_std * (dy[i, j] - dbeta[j] / n - x_hat * dgamma[j] / n)
+    return [dx, dgamma, dbeta]
+
+
+def einsum_backward(dy, x, gamma, eps):
+    m = len(x)
+    centred = x - np.einsum("nc->c", x) / m
+    inv_std = (np.einsum("nc,nc->c", centred, centred) / m + eps) ** -0.5
+    dgamma = np.einsum("nc,nc,c->c", dy, centred, inv_std)
+    dbeta = np.einsum("nc->c", dy)
+    along = np.einsum("nc,c,c->nc", centred, inv_std, dgamma)
+    return np.einsum("c,c,nc->nc", gamma, inv_std, dy - (dbeta + along) / m), dgamma, dbeta
+
+
+def complex_step(dy, x, gamma, eps):
+    """Derivatives from the forward pass alone, by a step along the imaginary axis."""
+
+    def loss(x, gamma, beta):
+        centred = x - x.mean(0)
+        return ((gamma * centred / np.sqrt((centred**2).mean(0) + eps) + beta) * dy).sum()
+
+    def derivative(function, at):
+        gradient = np.empty_like(at)
+        for index in np.ndindex(at.shape):
+            moved = at.astype(complex)
+            moved[index] += 1e-20j
+            gradient[index] = function(moved).imag / 1e-20
+        return gradient
+
+    beta = np.zeros_like(gamma)
+    return (
+        derivative(lambda value: loss(value, gamma, beta), x),
+        derivative(lambda value: loss(x, value, beta), gamma),
+        derivative(lambda value: loss(x, gamma, value), beta),
+    )
+
+
+def float32_closed_form(dy, x, gamma, eps):
+    dy, x, gamma = (value.astype(np.float32) for value in (dy, x, gamma))
+    centred = x - x.mean(0)
+    inv_std = 1 / np.sqrt((centred**2).mean(0) + np.float32(eps))
+    x_hat = centred * inv_std
+    dgamma, dbeta = (dy * x_hat).sum(0), dy.sum(0)
+    return gamma * inv_std * (dy - dbeta / len(x) - x_hat * dgamma / len(x)), dgamma, dbeta
+
+
+def float32_staged(dy, x, gamma, eps):
+    return staged(*(value.astype(np.float32) for value in (dy, x, gamma)), np.float32(eps))
+
+
+def in_place_on_copies(dy, x, gamma, eps):
+    x_hat, dx = x - x.mean(0), dy.copy()
+    inv_std = 1 / np.sqrt((x_hat**2).mean(0) + eps)
+    x_hat *= inv_std
+    dgamma, dbeta = (dy * x_hat).sum(0), dy.sum(0)
+    dx -= dbeta / len(x)
+    x_hat *= dgamma / len(x)
+    dx -= x_hat
+    dx *= gamma * inv_std
+    return dx, dgamma, dbeta
+
+
+def two_projections(dy, x, gamma, eps):
+    """Centre dy, then take off the part along x_hat. x_hat is orthogonal to 1, so the order is free."""
+    centred = x - x.mean(0)
+    inv_std = 1 / np.sqrt((centred * centred).mean(0) + eps)
+    x_hat = centred * inv_std
+    without_mean = dy - dy.mean(0)
+    return (
+        gamma * inv_std * (without_mean - x_hat * (without_mean * x_hat).mean(0)),
+        (without_mean * x_hat).sum(0),
+        dy.sum(0),
+    )
+
+
+def autograd(dy, x, gamma, eps):
+    import torch
+
+    x, gamma = (torch.tensor(value, requires_grad=True) for value in (x, gamma))
+    beta = torch.zeros_like(gamma, requires_grad=True)
+    y = torch.nn.functional.batch_norm(x, None, None, gamma, beta, training=True, eps=eps)
+    return torch.autograd.grad(y, (x, gamma, beta), torch.from_numpy(dy))
+
+
+def autograd_float32(dy, x, gamma, eps):
+    import torch
+
+    x, gamma = (torch.tensor(value, dtype=torch.float32, requires_grad=True) for value in (x, gamma))
+    beta = torch.zeros_like(gamma, requires_grad=True)
+    y = torch.nn.functional.batch_norm(x, None, None, gamma, beta, training=True, eps=eps)
+    return torch.autograd.grad(y, (x, gamma, beta), torch.tensor(dy, dtype=torch.float32))
+
+
+BACKWARD = [
+    staged,
+    sums_over_m,
+    jacobian_matrices,
+    plain_loops,
+    einsum_backward,
+    complex_step,
+    float32_closed_form,
+    float32_staged,
+    in_place_on_copies,
+    two_projections,
+    autograd,
+    autograd_float32,
+]

@@ -1,0 +1,50 @@
+"""Correct functions pass, however they are written, on every seed."""
+
+import numpy as np
+import pytest
+
+from bncourse.exercises import bn_backward, bn_forward
+from bncourse.reference import batch_norm, batch_norm_backward
+from tests.exercises.alternatives import BACKWARD, FORWARD
+from tests.exercises.bank import EXERCISES, SEEDS, verdict
+
+PAIRS = [(bn_forward, function) for function in FORWARD] + [(bn_backward, function) for function in BACKWARD]
+
+
+@pytest.mark.parametrize(
+    ("exercise", "function"), PAIRS, ids=[f"{exercise.id}-{function.__name__}" for exercise, function in PAIRS]
+)
+def test_a_correct_function_passes(exercise, function):
+    if "torch" in function.__code__.co_names or "torch" in function.__code__.co_varnames:
+        pytest.importorskip("torch")
+    for seed in SEEDS:
+        result = verdict(exercise, function, seed)
+        assert result.outcome == "passed", result.as_text()
+        assert result.faults == ()
+
+
+@pytest.mark.parametrize("exercise", EXERCISES, ids=lambda exercise: exercise.id)
+def test_the_solution_passes(exercise):
+    for seed in SEEDS:
+        assert verdict(exercise, exercise.solution_function, seed).outcome == "passed"
+
+
+def test_the_packages_own_transform_passes():
+    """Catches an exercise whose reference drifted from the package's."""
+    for seed in SEEDS:
+        forward = verdict(bn_forward, lambda x, gamma, beta, eps: batch_norm(x, gamma, beta, eps)[0], seed)
+        assert forward.outcome == "passed"
+
+        def backward(dy, x, gamma, eps):
+            _, cache = batch_norm(x, gamma, np.zeros_like(gamma), eps)
+            return batch_norm_backward(dy, cache)
+
+        assert verdict(bn_backward, backward, seed).outcome == "passed"
+
+
+@pytest.mark.parametrize("exercise", EXERCISES, ids=lambda exercise: exercise.id)
+def test_the_printed_solution_runs_and_passes(exercise):
+    namespace = {}
+    exec(exercise.solution(), namespace)
+    function = namespace[exercise.solution_function.__name__]
+    assert exercise.check(function).outcome == "passed"

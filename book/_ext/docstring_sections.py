@@ -1,0 +1,54 @@
+"""Sphinx extension: reads the docstrings' sections as the package writes them.
+
+The package writes an argument and what it means on one line, ``dy : gradient of the loss with respect to y``; types and
+shapes stand in the signature. Napoleon takes what follows the colon for a type. Here it is moved to the line below,
+where a description stands.
+"""
+
+import re
+from typing import Any
+
+from sphinx.application import Sphinx
+
+RESULTS = {"Returns", "Yields"}
+SECTIONS = {"Parameters", "Attributes", "Raises", *RESULTS}
+UNDERLINE = re.compile("-{3,}")
+ENTRY = re.compile(r"(?P<name>\S.*?) : (?P<text>.+)")
+
+
+def separate(lines: list[str]) -> list[str]:
+    """Return a docstring's lines with every ``name : text`` of a section on two lines."""
+    section = ""
+    sentence = False
+    separated: list[str] = []
+    for line, below in zip(lines, [*lines[1:], ""], strict=True):
+        if UNDERLINE.fullmatch(below):
+            section, sentence = line, False
+        entry = ENTRY.fullmatch(line)
+        if section in SECTIONS and entry:
+            # Napoleon knows several names on a line for parameters only.
+            name = entry["name"].replace(", ", "/") if section == "Attributes" else entry["name"]
+            separated += [name, f"    {entry['text']}"]
+        elif section in RESULTS and line and UNDERLINE.fullmatch(separated[-1]):
+            # A sentence about the one result, which has no name.
+            separated[-2:] = [f":returns: {line}"]
+            sentence = True
+        else:
+            separated.append(f"    {line}" if sentence and line else line)
+    return separated
+
+
+def process(app: Sphinx, what: str, name: str, subject: object, options: object, lines: list[str]) -> None:
+    lines[:] = separate(lines)
+
+
+def skip(app: Sphinx, what: str, name: str, subject: object, skipped: bool, options: object) -> bool | None:
+    """Leave out the fields of a named tuple, which its docstring's section on attributes describes."""
+    return True if type(subject).__name__ == "_tuplegetter" else None
+
+
+def setup(app: Sphinx) -> dict[str, Any]:
+    """Come before Napoleon, which listens at the default priority."""
+    app.connect("autodoc-process-docstring", process, priority=400)
+    app.connect("autodoc-skip-member", skip)
+    return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -1,8 +1,6 @@
 """The command line: ``bncourse doctor``."""
 
 import typer
-from rich.console import Console
-from rich.table import Table
 
 from bncourse import __version__, doctor
 
@@ -27,12 +25,5 @@ def main(
 @app.command("doctor")
 def run_doctor() -> None:
     """Show what this machine has of what the course can use, with a remedy for each thing missing."""
-    table = Table(title="bncourse doctor")
-    for heading in ("", "state", "found", "remedy"):
-        table.add_column(heading, overflow="fold")
-    findings = doctor.examine()
-    for finding in findings:
-        table.add_row(finding.subject, finding.state, finding.found, finding.remedy)
-    Console().print(table)
-    if any(finding.state == "wrong" for finding in findings):
+    if not doctor.report():
         raise typer.Exit(1)

@@ -48,6 +48,27 @@ def examine() -> list[Finding]:
     return [_python(), *_core(), *_libraries(), *_torch_settings(), _interpreter(), _browser(), _sandbox()]
 
 
+def report() -> bool:
+    """Print what :func:`examine` found as a table; return whether everything works that must."""
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(box=box.SIMPLE, pad_edge=False)
+    for heading in ("looked for", "state", "found", "remedy"):
+        table.add_column(heading, overflow="fold")
+    findings = examine()
+    for finding in findings:
+        table.add_row(*finding[:4])
+    # A notebook gets plain text, which reads the same wherever the notebook is shown.
+    if sys.stdout.isatty():
+        console = Console()
+    else:
+        console = Console(width=100, force_jupyter=False, force_terminal=False, color_system=None)
+    console.print(table)
+    return not any(finding.state == "wrong" for finding in findings)
+
+
 def browser() -> str | None:
     """The path of a Chromium or Chrome, or None."""
     return next(filter(None, map(shutil.which, BROWSERS)), None)

@@ -30,7 +30,7 @@ def numeric_gradient(
 
     Returns
     -------
-    The gradient, of the shape and dtype of ``x``.
+    gradient : of the shape and dtype of ``x``.
 
     Raises
     ------

@@ -61,7 +61,8 @@ def moments(x: Float[np.ndarray, "..."], axis: int | tuple[int, ...]) -> Moments
 
     Returns
     -------
-    Moments, its arrays of the shape that is left of ``x``, in float64 (or wider, where ``x`` is).
+    Moments
+        with arrays of the shape that is left of ``x``, in float64 (or wider, where ``x`` is).
 
     Raises
     ------

@@ -30,8 +30,8 @@ def separate(lines: list[str]) -> list[str]:
             name = entry["name"].replace(", ", "/") if section == "Attributes" else entry["name"]
             separated += [name, f"    {entry['text']}"]
         elif section in RESULTS and line and UNDERLINE.fullmatch(separated[-1]):
-            # A sentence about the one result, which has no name.
-            separated[-2:] = [f":returns: {line}"]
+            # A sentence about the one result, which has no name: Napoleon would take it for a type.
+            separated += ["result", f"    {line}"]
             sentence = True
         else:
             separated.append(f"    {line}" if sentence and line else line)

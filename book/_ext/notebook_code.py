@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from pygments.lexers import find_lexer_class_by_name
+from pygments.lexers import find_lexer_class_by_name  # type: ignore[import-untyped]
 from sphinx.application import Sphinx
 
 

@@ -4,11 +4,12 @@ import dataclasses
 
 import numpy as np
 import pytest
+import torch
 
 from bncourse import results
 from bncourse.experiments import convergence
 from bncourse.experiments.convergence import Outcome, Settings, measure, verdicts
-from bncourse.experiments.shared import revive
+from bncourse.experiments.shared import record_run, revive
 from bncourse.lab import Interval, mean_interval, paired_interval, ratio_of_geometric_means, ratio_of_means
 
 SMALL = Settings(
@@ -224,3 +225,16 @@ def check(stored: Interval, computed: Interval) -> None:
     # Another SciPy may draw other resamples; its bounds then move by a few hundredths of the width.
     assert stored.low == pytest.approx(computed.low, abs=0.05 * width + 1e-9)
     assert stored.high == pytest.approx(computed.high, abs=0.05 * width + 1e-9)
+
+
+def test_the_command_writes_a_record_and_prints_the_verdicts(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(torch, "set_num_threads", lambda count: None)
+    quick = dataclasses.replace(SMALL, steps=10)
+    record_run("convergence", quick, convergence.run, verdicts, ["--output", str(tmp_path)])
+    record = results.load("convergence", tmp_path)
+    assert record.settings["steps"] == 10
+    assert record.provenance.versions["torch"] == torch.__version__
+    printed = capsys.readouterr().out
+    for verdict in verdicts(Outcome(**revive(record.outcome))):
+        assert str(verdict) in printed
+    assert str(tmp_path / "convergence.json") in printed

@@ -60,7 +60,7 @@ def _larger_rates(outcome: Outcome) -> Verdict:
 def _insensitive(outcome: Outcome) -> Verdict:
     working = outcome.estimates["working_width_difference"]
     fast = outcome.estimates["fast_width_difference"]
-    reason = f"batch norm - none, in decades of rates: {working} that work, {fast} that are fast"
+    reason = f"decades more of rates that work: {working}, of fast rates: {fast}"
     sides = {side(working, SMALLEST_WIDTH), side(fast, SMALLEST_WIDTH)}
     answer: Answer = "inconclusive"
     if _censored(outcome):

@@ -35,6 +35,11 @@ async () => {
       .map((node) => node.tagName + "." + node.className).slice(0, 5),
     background: getComputedStyle(document.body).backgroundColor,
     colour: getComputedStyle(document.querySelector("article p") || document.body).color,
+    results: [...document.querySelectorAll(".text_html, .text_html code, .text_html th")].map((node) => {
+      let behind = node;
+      while (behind.parentElement && getComputedStyle(behind).backgroundColor.endsWith(", 0)")) behind = behind.parentElement;
+      return [getComputedStyle(node).color, getComputedStyle(behind).backgroundColor];
+    }),
     launch: document.querySelectorAll(".dropdown-launch-buttons .dropdown-item").length,
     source: document.querySelectorAll(".dropdown-source-buttons .dropdown-item").length,
   };
@@ -59,6 +64,18 @@ def brightness(colour: str) -> float:
     """Return how light a colour of a style sheet is, from 0 to 1."""
     red, green, blue = (float(part) for part in re.findall(r"[\d.]+", colour)[:3])
     return (0.2126 * red + 0.7152 * green + 0.0722 * blue) / 255
+
+
+def contrast(colours: tuple[str, str]) -> float:
+    """Return the contrast of two colours as WCAG 2 defines it, from 1 to 21."""
+
+    def luminance(colour: str) -> float:
+        parts = [float(part) / 255 for part in re.findall(r"[\d.]+", colour)[:3]]
+        red, green, blue = (part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts)
+        return 0.2126 * red + 0.7152 * green + 0.0722 * blue
+
+    dark, light = sorted(luminance(colour) for colour in colours)
+    return (light + 0.05) / (dark + 0.05)
 
 
 def visit(page: Page, url: str) -> tuple[dict[str, Any], list[str]]:
@@ -101,6 +118,7 @@ def test_a_page_is_whole(source: Path, setting: tuple[str, str, BrowserContext],
     assert found["overflow"] <= 0, found["wide"]
     assert (brightness(found["background"]) < 0.3) == (theme == "dark")
     assert (brightness(found["colour"]) > 0.5) == (theme == "dark")
+    assert [pair for pair in found["results"] if contrast(pair) < 4.5] == [], "a result cannot be read"
     assert (found["launch"] >= 2) == (source.suffix == ".ipynb")
     assert found["source"] == 4
     if re.match(r"\d+_\w+", source.name) and source.parent.name != "appendix":

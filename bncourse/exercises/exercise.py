@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -15,7 +16,7 @@ from bncourse.exercises.faults import Coincidence, Fault, FaultSet
 from bncourse.exercises.judge import judge
 from bncourse.exercises.probe import Probe
 from bncourse.exercises.result import Result
-from bncourse.exercises.source import solution_source, starter_source
+from bncourse.exercises.source import WIDTH, solution_source, starter_source
 
 Arguments = Mapping[str, Any]
 
@@ -122,7 +123,8 @@ class Exercise:
             if level < len(self.hints)
             else f"That was the last hint; {self.id}.solution() shows the solution."
         )
-        return show_text(f"Hint {level} of {len(self.hints)}. {self.hints[level - 1]}\n{after}")
+        hint = f"Hint {level} of {len(self.hints)}. {self.hints[level - 1]}"
+        return show_text(f"{textwrap.fill(hint, WIDTH, break_on_hyphens=False)}\n{after}")
 
     def solution(self) -> Shown:
         """Print the reference solution with its explanation: code that runs as it stands."""

@@ -6,6 +6,8 @@ import html
 import re
 from dataclasses import dataclass, field
 
+# A theme's own colour for code may be illegible on the ground that it gives to outputs in dark mode.
+CODE = r'<code style="color: inherit">\1</code>'
 OUTCOMES = ("passed", "failed", "error", "not attempted", "wrong interface")
 
 
@@ -35,7 +37,7 @@ class Table:
             for row in self.rows
         )
         return (
-            f'<table class="bncourse-table">\n'
+            f'<table class="bncourse-table" style="margin: 0.5em 0">\n'
             f'<caption style="caption-side: top; text-align: left; color: inherit">{_inline(caption)}</caption>\n'
             f"<thead><tr>{head}</tr></thead>\n<tbody>\n{body}\n</tbody>\n</table>"
         )
@@ -90,4 +92,4 @@ class Result:
 
 def _inline(text: str) -> str:
     """Escape ``text`` for HTML and set what stands between backticks as code."""
-    return re.sub(r"`([^`]+)`", r"<code>\1</code>", html.escape(text, quote=False))
+    return re.sub(r"`([^`]+)`", CODE, html.escape(text, quote=False))

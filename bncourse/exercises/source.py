@@ -8,6 +8,8 @@ import textwrap
 from collections.abc import Callable
 
 HEADER = "import numpy as np\n\n\n"
+# As wide as a cell of the book shows without scrolling.
+WIDTH = 76
 
 
 def starter_source(solution: Callable[..., object]) -> str:
@@ -27,6 +29,6 @@ def solution_source(solution: Callable[..., object], explanation: str) -> str:
     comments = "\n".join(
         f"# {line}".rstrip()
         for paragraph in explanation.strip().split("\n\n")
-        for line in [*textwrap.wrap(" ".join(paragraph.split()), 96), ""]
+        for line in [*textwrap.wrap(" ".join(paragraph.split()), WIDTH - 2), ""]
     ).removesuffix("\n#")
     return f"{HEADER}{source}\n\n\n{comments}"

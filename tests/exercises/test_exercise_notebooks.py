@@ -100,7 +100,7 @@ def test_a_mistake_and_an_exception_in_a_real_kernel(tmp_path):
     assert "beta is missing" in outputs["check"][0].data["text/html"]
     assert len(outputs["again"]) == 1
     (broken,) = outputs["check-broken"]
-    assert "line 2: <code>return x @ x</code>" in broken.data["text/html"]
+    assert 'line 2: <code style="color: inherit">return x @ x</code>' in broken.data["text/html"]
     assert [output.output_type for output in outputs["hint"]] == ["stream"]
 
 

@@ -170,7 +170,8 @@ def test_hints_come_one_after_the_other_or_by_level(exercise, capsys):
     assert count >= 3
     for level in range(1, count + 1):
         text = exercise.hint()
-        assert text.startswith(f"Hint {level} of {count}. {exercise.hints[level - 1]}")
+        assert max(map(len, text.splitlines())) <= 76, "a cell of the book would scroll"
+        assert " ".join(text.split()).startswith(f"Hint {level} of {count}. {exercise.hints[level - 1]}")
         assert capsys.readouterr().out == text + "\n"
     assert exercise.hint().startswith(f"Hint {count} of {count}"), "the last one stays"
     assert f"{exercise.id}.solution()" in exercise.hint()
@@ -187,6 +188,7 @@ def test_a_hint_that_does_not_exist_is_refused(level):
 @pytest.mark.parametrize("exercise", EXERCISES, ids=lambda exercise: exercise.id)
 def test_the_starter_is_the_solution_without_its_body(exercise):
     starter, solution = exercise.starter(), exercise.solution()
+    assert max(map(len, solution.splitlines())) <= 76, "a cell of the book would scroll"
     head = starter.removesuffix("    raise NotImplementedError")
     assert head != starter
     assert solution.startswith(head)

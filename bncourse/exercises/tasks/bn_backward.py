@@ -14,12 +14,17 @@ from bncourse.exercises.probe import Probe
 
 
 def batch_norm_backward(
-    dy: np.ndarray, x: np.ndarray, gamma: np.ndarray, eps: float
+    dy: np.ndarray,
+    x: np.ndarray,
+    gamma: np.ndarray,
+    eps: float,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Gradients of a loss through y = gamma * x_hat + beta, with the statistics of the batch.
+    """Gradients of a loss through batch norm in training mode.
 
-    x_hat = (x - mean) / sqrt(var + eps); mean and the biased variance depend on x, so the gradient
-    passes through them as well.
+    y = gamma * x_hat + beta,    x_hat = (x - mean) / sqrt(var + eps)
+
+    mean and var are the mean and the biased variance of the batch. They
+    depend on x, so the gradient passes through them as well.
 
     Parameters
     ----------
@@ -38,7 +43,8 @@ def batch_norm_backward(
     x_hat = centred * inv_std
     dgamma = (dy * x_hat).sum(axis=0)
     dbeta = dy.sum(axis=0)
-    dx = gamma * inv_std * (dy - dy.mean(axis=0) - x_hat * (dy * x_hat).mean(axis=0))
+    let_through = dy - dy.mean(axis=0) - x_hat * (dy * x_hat).mean(axis=0)
+    dx = gamma * inv_std * let_through
     return dx, dgamma, dbeta
 
 

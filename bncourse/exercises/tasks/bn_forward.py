@@ -13,12 +13,18 @@ from bncourse.exercises.faults import Fault, FaultSet
 from bncourse.exercises.probe import Probe
 
 
-def batch_norm_forward(x: np.ndarray, gamma: np.ndarray, beta: np.ndarray, eps: float) -> np.ndarray:
+def batch_norm_forward(
+    x: np.ndarray,
+    gamma: np.ndarray,
+    beta: np.ndarray,
+    eps: float,
+) -> np.ndarray:
     """Normalize each feature over the batch, then scale and shift it.
 
     y = gamma * x_hat + beta,    x_hat = (x - mean) / sqrt(var + eps)
 
-    mean and var are the mean and the biased variance of each feature over the N samples.
+    mean and var are the mean and the biased variance of each feature over
+    the N samples.
 
     Parameters
     ----------

@@ -95,6 +95,8 @@ def test_a_folder_that_cannot_be_made_is_not_a_crash(progress_folder, capsys):
         "bn_forward": "passed",
         "bn_backward": "attempted",
     }
+    store.progress_path().unlink()
+    assert store.load_states() == {}, "once it is saved, the file is the only memory"
 
 
 @pytest.mark.skipif(os.name != "posix" or os.geteuid() == 0, reason="root may write everywhere")

@@ -64,7 +64,7 @@ def report() -> bool:
     if sys.stdout.isatty():
         console = Console()
     else:
-        console = Console(width=100, force_jupyter=False, force_terminal=False, color_system=None)
+        console = Console(width=86, force_jupyter=False, force_terminal=False, color_system=None)
     console.print(table)
     return not any(finding.state == "wrong" for finding in findings)
 

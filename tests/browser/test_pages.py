@@ -36,8 +36,9 @@ async () => {
     background: getComputedStyle(document.body).backgroundColor,
     colour: getComputedStyle(document.querySelector("article p") || document.body).color,
     results: [...document.querySelectorAll(".text_html, .text_html code, .text_html th")].map((node) => {
+      const clear = (element) => getComputedStyle(element).backgroundColor.endsWith(", 0)");
       let behind = node;
-      while (behind.parentElement && getComputedStyle(behind).backgroundColor.endsWith(", 0)")) behind = behind.parentElement;
+      while (behind.parentElement && clear(behind)) behind = behind.parentElement;
       return [getComputedStyle(node).color, getComputedStyle(behind).backgroundColor];
     }),
     launch: document.querySelectorAll(".dropdown-launch-buttons .dropdown-item").length,

@@ -1,0 +1,293 @@
+"""The plain copies: nothing of MyST is left in them, links lead to the site, the first cell installs the package."""
+
+# mypy: disable-error-code="no-untyped-call"
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import nbformat
+import pytest
+from myst_parser.config.main import MdParserConfig
+from myst_parser.mdit_to_docutils.base import DocutilsRenderer
+from myst_parser.parsers.mdit import create_md_parser
+
+from tests.book.chapters import ROOT, notebooks, read
+from tests.book.sample import build, notebook, write_sample
+
+for folder in ("scripts", "book/_ext"):
+    sys.path.insert(0, str(ROOT / folder))
+
+import export_notebooks  # noqa: E402
+from export_notebooks import ExportError, binder_environment, export, install_cell, plain_notebook  # noqa: E402
+from plain_markdown import Book, UnknownConstructError, plain  # noqa: E402
+from repository import Repository, find_repository  # noqa: E402
+
+FORK = Repository("bo", "fork", "https://bo.github.io/fork")
+WHEEL = "bncourse-0.1.0-py3-none-any.whl"
+ENVIRONMENT = "name: bncourse\ndependencies:\n  - python=3.11\n  - pip:\n      - .[lab]\n"
+
+
+@pytest.fixture(scope="module")
+def sample(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The sample book, built."""
+    folder = write_sample(tmp_path_factory.mktemp("sample"))
+    result = build(folder)
+    assert result.returncode == 0, result.stderr
+    (folder / "environment.yml").write_text(ENVIRONMENT)
+    (folder / "LICENSE").write_text("a license\n")
+    return folder
+
+
+@pytest.fixture
+def wheel_at_hand(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The sample book has no package; that the wheel is built and installs is tested with the real one."""
+
+    def write(root: Path, target: Path) -> str:
+        (target / WHEEL).write_bytes(b"a wheel")
+        return WHEEL
+
+    monkeypatch.setattr(export_notebooks, "build_wheel", write)
+
+
+def book(folder: Path, repository: Repository | None = FORK) -> Book:
+    return Book(json.loads((folder / "_build" / "references.json").read_text(encoding="utf-8")), repository)
+
+
+def myst_constructs(text: str) -> list[str]:
+    """Return what MyST's own parser still sees in a text beyond plain Markdown with mathematics."""
+    config = MdParserConfig(enable_extensions={"dollarmath", "colon_fence", "substitution"})
+    plain_kinds = {"math_block", "math_inline", "math_inline_double", "footnote_anchor"}
+    found = []
+    for token in create_md_parser(config, DocutilsRenderer).parse(text):
+        for part in [token, *(token.children or [])]:
+            odd = part.type.startswith(("myst_", "footnote", "colon_fence", "substitution", "math_block_label"))
+            directive = part.type == "fence" and part.info.startswith("{")
+            if (odd and part.type not in plain_kinds) or directive:
+                found.append(f"{part.type} {part.content[:40]}")
+    return found
+
+
+def test_the_check_for_what_is_left_sees_every_construct() -> None:
+    for text in ("{ref}`x`", "(x)=\n# T", "```{note}\nx\n```", ":::{note}\nx\n:::", "$$ x $$ (eq-x)", "% c", "{{ x }}"):
+        assert myst_constructs(text), text
+
+
+def test_the_sample_book_becomes_plain(sample: Path, wheel_at_hand: None) -> None:
+    target = export(sample, FORK)
+    copies = sorted(path.relative_to(target).as_posix() for path in target.rglob("*") if path.is_file())
+    assert copies == [
+        "LICENSE",
+        "README.md",
+        WHEEL,
+        "book/1_one/2_first.ipynb",
+        "book/1_one/exercises.ipynb",
+        "environment.yml",
+    ]
+    copy = nbformat.read(target / "book/1_one/2_first.ipynb", as_version=4)
+    nbformat.validate(copy)
+    texts = [cell.source for cell in copy.cells if cell.cell_type == "markdown"]
+    assert [left for text in texts for left in myst_constructs(text)] == []
+    text = "\n".join(texts)
+    site = FORK.site
+    for expected in (
+        f"[A sample]({site}/book/intro.html)",
+        f"[the exercises]({site}/book/1_one/exercises.html)",
+        f"by [One and Two (2015)]({site}/book/appendix/bibliography.html#cite-one2015) and",
+        f"; [Three et al., 2018]({site}/book/appendix/bibliography.html#cite-three2018))",
+        f"[feature axes]({site}/book/appendix/glossary.html#term-feature-axis)",
+        "`{ref}` is a\nrole that code may name",
+        r"\sum_i x_i \tag{1.2.1}",
+        f"From [(1.2.1)]({site}/book/1_one/2_first.html#equation-eq-mean) follows",
+        "\\end{aligned} \\tag{1.2.2}\n$$",
+        "> **Note**\n>\n> A note with [a reference]",
+        r"> $$1 + 1 = 2 \tag{1.2.3}$$",
+        "> **Guess first**\n>\n> How many?\n>\n> - one",
+        '> ```python\n> print("code inside")\n> ```',
+        "<details>\n<summary>The answer</summary>\n\nTwo, by",
+        "> **Tip**\n>\n> Nested.\n\n</details>",
+        f"see [Fig. 1.2.1]({site}/book/1_one/2_first.html#fig-dot) and [picture 1.2.1]",
+        "**Fig. 1.2.1** A square.",
+        "```text\n{ref}`left alone`\n$$ x $$\n```",
+    ):
+        assert expected in text, expected
+    assert "step of" not in text
+
+
+def test_code_and_stored_outputs_stay(sample: Path) -> None:
+    source = sample / "book/1_one/2_first.ipynb"
+    copy = plain_notebook(source, "book/1_one/2_first", book(sample))
+    before = [(cell.source, cell.outputs) for cell in read(source).cells if cell.cell_type == "code"]
+    assert [(cell.source, cell.outputs) for cell in copy.cells if cell.cell_type == "code"] == before
+
+
+def test_numbers_and_texts_are_those_of_the_built_page(sample: Path) -> None:
+    """Catches a table that numbers otherwise than the page does."""
+    page = (sample / "_build/html/book/1_one/2_first.html").read_text(encoding="utf-8")
+    words = " ".join(re.sub(r"<[^>]+>", "", page).split())
+    for expected in ("(1.2.1)", "(1.2.2)", "(1.2.3)", "One and Two (2015)", "Fig. 1.2.1", "picture 1.2.1"):
+        assert expected in words
+    assert "(One and Two, 2015; Three et al., 2018)" in words
+
+
+def test_where_the_site_is_unknown_references_are_text(sample: Path, wheel_at_hand: None) -> None:
+    target = export(sample, None)
+    for path in target.rglob("*.ipynb"):
+        text = "\n".join(cell.source for cell in read(path).cells if cell.cell_type == "markdown")
+        assert "](" not in text
+        assert "http" not in text
+    assert "After A sample and the exercises, by One and Two (2015)" in "".join(
+        cell.source for cell in read(target / "book/1_one/2_first.ipynb").cells
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "named"),
+    [
+        ("See {ref}`nowhere`.", "nowhere"),
+        ("{abbr}`BN (batch norm)`", "abbr"),
+        ("{cite:year}`one2015`", "cite:year"),
+        ("{cite:t}`unknown2020`", "unknown2020"),
+        ("{eq}`eq-none`", "eq-none"),
+        ("```{figure} a.png\n```", "figure"),
+        ("```{note}\n:name: x\nText\n```", "name"),
+        (":::{grid} 2\n:::", "grid"),
+        (":::\nplain\n:::", "colon fence"),
+        ("```{note}\nno end", "does not close"),
+        ("$$ x = 1", "does not end"),
+        ("text $$ x $$ text", "display"),
+        ("![alt](picture.png)", "image"),
+        ("[setup](../setup.ipynb)", "../setup.ipynb"),
+        ("[here](#sec-mean)", "#sec-mean"),
+        ("A note[^1].", "footnote"),
+        ("{{ version }}", "substitution"),
+        ("% a comment", "comment"),
+        ("+++", "block break"),
+        ("---\ntitle: x\n---", "front matter"),
+        ("{ref}`unclosed", "broken"),
+        ("- item\n\n  ```{seealso}\n  x\n  ```", "seealso"),
+    ],
+)
+def test_what_has_no_plain_form_is_refused_by_file_and_cell(
+    text: str, named: str, sample: Path, tmp_path: Path
+) -> None:
+    path = tmp_path / "3_odd.ipynb"
+    nbformat.write(notebook(["# 1.3 Odd", text]), path)
+    with pytest.raises(ExportError, match=re.escape(named)) as refusal:
+        plain_notebook(path, "book/1_one/3_odd", book(sample))
+    assert "book/1_one/3_odd.ipynb, cell 'text-2'" in str(refusal.value)
+
+
+def test_plain_markdown_is_left_as_it_is(sample: Path) -> None:
+    text = (
+        "# Title\n\nA *word*, `code`, [a link](https://example.org), <https://example.org>, $a_{i}$ and \\$5.\n\n"
+        "- item\n  - nested\n\n| a | b |\n|---|---|\n| 1 | 2 |\n\n```python\nx = {'a': 1}\n```\n\n"
+        "<!-- a remark -->\n\n> quoted"
+    )
+    assert plain(text, "book/intro", book(sample)) == text
+
+
+def test_without_a_build_the_export_says_what_to_do(tmp_path: Path) -> None:
+    with pytest.raises(ExportError, match="build the book first"):
+        export(tmp_path, None)
+
+
+def test_a_refused_export_leaves_the_last_one(sample: Path, wheel_at_hand: None) -> None:
+    target = export(sample, FORK)
+    path = sample / "book/1_one/exercises.ipynb"
+    good = path.read_bytes()
+    try:
+        nbformat.write(notebook(["# Exercises\n\n{unknown}`x`"]), path)
+        with pytest.raises(ExportError):
+            export(sample, FORK)
+    finally:
+        path.write_bytes(good)
+    assert (target / "book/1_one/exercises.ipynb").exists()
+
+
+@pytest.mark.parametrize(
+    ("repository", "wheel"),
+    [
+        (FORK, f"https://raw.githubusercontent.com/bo/fork/notebooks/{WHEEL}"),
+        (find_repository(Path(), {"GITHUB_REPOSITORY": "ann/course"}), "https://raw.githubusercontent.com/ann/course/"),
+        (None, f'"../../{WHEEL}"'),
+    ],
+)
+def test_the_first_cell_installs_the_same_repositorys_wheel(repository: Repository | None, wheel: str) -> None:
+    cell = install_cell("book/1_one/2_first.ipynb", WHEEL, repository)
+    assert wheel in cell.source
+    assert "--upgrade" not in cell.source
+    assert "[" not in cell.source.split("wheel = ")[1].split("\n")[0], "the core alone, no extras"
+
+
+def run_install_cell(folder: Path, present: bool) -> list[str]:
+    """Run the first cell with a pip that only notes its arguments; return them."""
+    (folder / "log.py").write_text(
+        "import json, subprocess\n"
+        "def run(command, check): json.dump(command, open('called.json', 'w'))\n"
+        "subprocess.run = run\n"
+    )
+    (folder / "numpy.py").touch()
+    if present:
+        (folder / "bncourse.py").touch()
+    information = folder / "numpy-2.1.0.dist-info"
+    information.mkdir()
+    (information / "METADATA").write_text("Metadata-Version: 2.1\nName: numpy\nVersion: 2.1.0\n")
+    source = "import log\n" + install_cell("book/a.ipynb", WHEEL, FORK).source
+    command = [sys.executable, "-S", "-c", source]  # -S: what is installed on this machine is not seen
+    environment = {"PATH": os.environ["PATH"], "PYTHONPATH": str(folder)}
+    subprocess.run(command, cwd=folder, check=True, env=environment)
+    called = folder / "called.json"
+    return list(json.loads(called.read_text())) if called.exists() else []
+
+
+def test_the_first_cell_keeps_numpy_and_installs_only_what_is_missing(tmp_path: Path) -> None:
+    (tmp_path / "without").mkdir()
+    (tmp_path / "with").mkdir()
+    arguments = run_install_cell(tmp_path / "without", present=False)
+    assert arguments[1:4] == ["-m", "pip", "install"]
+    assert arguments[-2:] == [FORK.exported(WHEEL), "numpy==2.1.0"]
+    assert run_install_cell(tmp_path / "with", present=True) == []
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ("- .", f'- "./{WHEEL}"'),
+        ("- .[lab]", f'- "./{WHEEL}[lab]"'),
+        ('- ".[lab,kernels]"', f'- "./{WHEEL}[lab,kernels]"'),
+        ("- -e .[lab]", f'- "./{WHEEL}[lab]"'),
+        ("- ./[lab]", f'- "./{WHEEL}[lab]"'),
+    ],
+)
+def test_binder_installs_the_wheel_in_place_of_the_repository(line: str, expected: str, tmp_path: Path) -> None:
+    path = tmp_path / "environment.yml"
+    path.write_text(f"dependencies:\n  - python=3.11\n  - pip:\n      {line}\n      - other>=1.0\n")
+    assert binder_environment(path, WHEEL) == path.read_text().replace(line, expected)
+
+
+@pytest.mark.parametrize("text", ["dependencies: []\n", "- .\n- .[lab]\n"])
+def test_an_environment_that_does_not_install_the_repository_once_is_refused(text: str, tmp_path: Path) -> None:
+    path = tmp_path / "environment.yml"
+    path.write_text(text)
+    with pytest.raises(ExportError, match="on one line"):
+        binder_environment(path, WHEEL)
+
+
+@pytest.mark.parametrize("path", notebooks(), ids=lambda path: path.relative_to(ROOT).as_posix())
+def test_every_chapter_has_a_plain_form(path: Path, built_book: Path) -> None:
+    page = path.relative_to(ROOT).with_suffix("").as_posix()
+    copy = plain_notebook(path, page, book(ROOT))
+    nbformat.validate(copy)
+    for cell in copy.cells:
+        if cell.cell_type == "markdown":
+            assert myst_constructs(cell.source) == [], cell.id
+            for link in re.findall(r"\]\(([^)]*)\)", re.sub(r"`[^`]*`", "", cell.source)):
+                assert link.startswith(("https://", "http://", "mailto:")), link
+
+
+def test_unknown_constructs_are_errors_of_their_own() -> None:
+    with pytest.raises(UnknownConstructError):
+        plain("{kbd}`x`", "book/intro", Book({}, None))

@@ -29,7 +29,7 @@ def separate(lines: list[str]) -> list[str]:
             # Napoleon knows several names on a line for parameters only.
             name = entry["name"].replace(", ", "/") if section == "Attributes" else entry["name"]
             separated += [name, f"    {entry['text']}"]
-        elif section in RESULTS and line and UNDERLINE.fullmatch(separated[-1]):
+        elif section in RESULTS and line and separated and UNDERLINE.fullmatch(separated[-1]):
             # A sentence about the one result, which has no name: Napoleon would take it for a type.
             separated += ["result", f"    {line}"]
             sentence = True

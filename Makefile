@@ -33,7 +33,7 @@ test: .venv/dev ## Run everything: linters, types, tests, chapters, book, browse
 	$(BIN)/ruff format --check .
 	$(BIN)/codespell
 	$(BIN)/mypy
-	$(BIN)/lint-imports
+	$(BIN)/check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
 	rm -rf _build/html _build/.doctrees
 	$(MAKE) book
 	$(BIN)/pytest -n auto --dist loadfile
@@ -44,7 +44,6 @@ check: .venv/dev ## Run what a developer runs between edits, under two minutes
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/lint-imports
 	$(BIN)/pytest -n auto --dist loadfile -m 'not browser and not install'
 
 outputs: .venv/dev ## Execute every chapter and store its outputs

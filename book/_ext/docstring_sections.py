@@ -28,7 +28,8 @@ def separate(lines: list[str]) -> list[str]:
         if section in SECTIONS and entry:
             # Napoleon knows several names on a line for parameters only.
             name = entry["name"].replace(", ", "/") if section == "Attributes" else entry["name"]
-            separated += [name, f"    {entry['text']}"]
+            # A letter and a dot, such as a shape's "C.", would begin a list.
+            separated += [name, "    " + re.sub(r"^(?=\w\.)", r"\\", entry["text"])]
         elif section in RESULTS and line and separated and UNDERLINE.fullmatch(separated[-1]):
             # A sentence about the one result, which has no name: Napoleon would take it for a type.
             separated += ["result", f"    {line}"]

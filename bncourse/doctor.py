@@ -23,6 +23,8 @@ LIBRARIES = {
     "jupyter-book": ("building the book", "book"),
     "nbval": ("re-running the chapters", "test"),
 }
+# Playwright's driver needs libatomic1, which a bare Debian lacks.
+INSTALL_BROWSER = "sudo apt-get install chromium libatomic1"
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 
 
@@ -120,7 +122,7 @@ def _interpreter() -> Finding:
 
 def _browser() -> Finding:
     if browser() is None:
-        return Finding("browser", "missing", "no Chromium (tests of the built book)", "sudo apt-get install chromium")
+        return Finding("browser", "missing", "no Chromium (tests of the built book)", INSTALL_BROWSER)
     return Finding("browser", "ok", "Chromium")
 
 

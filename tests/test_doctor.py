@@ -65,7 +65,7 @@ def test_python_out_of_range_is_wrong_and_fails_the_command(monkeypatch, version
 
 def test_no_browser_and_no_sandbox(monkeypatch):
     monkeypatch.setattr(doctor.shutil, "which", lambda name: None)
-    assert found("browser").remedy.endswith("apt-get install chromium")
+    assert found("browser").remedy.startswith("sudo apt-get install chromium")
     assert found("sandbox").state == "missing"
 
 

@@ -1,14 +1,17 @@
 """The built book served on this machine, and a browser that refuses to leave it."""
 
 import functools
-import shutil
+import os
 import threading
 from collections.abc import Iterator
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 from playwright.sync_api import Browser, sync_playwright
+
+from bncourse import doctor
 
 
 class Quiet(SimpleHTTPRequestHandler):
@@ -30,11 +33,23 @@ def address(built_book: Path) -> Iterator[str]:
 @pytest.fixture(scope="session")
 def browser() -> Iterator[Browser]:
     """Chromium of this machine, or a skip that says how to install it."""
-    program = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    program = doctor.browser()
     if program is None:
-        pytest.skip("no Chromium found; install it with: sudo apt-get install chromium")
-    with sync_playwright() as playwright:
-        # A container's root may not use Chromium's sandbox. What it opens is the book alone.
-        chromium = playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])
-        yield chromium
-        chromium.close()
+        unavailable("no Chromium found")
+    try:
+        playwright = sync_playwright().start()
+    except Exception:  # the driver, a Node.js of its own, did not start: a bare Debian lacks a library that it needs
+        unavailable("Playwright's driver does not start")
+    # A container's root may not use Chromium's sandbox. What it opens is the book alone.
+    chromium = playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])
+    yield chromium
+    chromium.close()
+    playwright.stop()
+
+
+def unavailable(reason: str) -> NoReturn:
+    """Skip, saying what to install; in continuous integration, which installs it, fail."""
+    message = f"{reason}; install what it needs with: {doctor.INSTALL_BROWSER}"
+    if os.environ.get("CI"):
+        pytest.fail(message, pytrace=False)
+    pytest.skip(message)

@@ -15,6 +15,8 @@ import numpy as np
 
 from bncourse.exercises.probe import Probe, split_call
 
+# Outputs that are whole numbers by their nature: an integer is as good as a float there.
+WHOLE_NUMBERS = frozenset({"count"})
 NOT_ATTEMPTED = "Replace `raise NotImplementedError` by your code, then run the cell and this check again."
 
 
@@ -100,6 +102,8 @@ def _as_array(value: object, name: str) -> np.ndarray:
         array = np.asarray(value).copy()
     except Exception as error:
         raise _UnreadableError(f"{name} cannot be read as an array: {_first_line(error)}") from error
+    if name in WHOLE_NUMBERS and array.dtype.kind in "iu":
+        array = array.astype(np.float64)
     if array.dtype.kind != "f" or array.dtype.itemsize < 4:
         raise _UnreadableError(
             f"{name} is {_describe(value)} of dtype {array.dtype}: return an array of dtype float32 or float64."

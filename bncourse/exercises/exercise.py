@@ -38,6 +38,8 @@ class Property:
 
     def locate(self, index: tuple[np.intp, ...]) -> str:
         """Where in the property a value stands: its feature, or its place in a matrix."""
+        if not index:
+            return ""
         places = ", ".join(str(int(i)) for i in index)
         return f", feature {places}," if len(index) == 1 else f"[{places}]"
 

@@ -91,6 +91,8 @@ def _agrees(got: np.ndarray, expected: np.ndarray, tolerance: float) -> bool:
 
 def _matches(exercise: Exercise, faults: FaultSet, probes: Sequence[Probe], attempts: Sequence[Attempt]) -> bool:
     for probe, one in zip(probes, attempts, strict=True):
+        if not probe.diagnosed:
+            continue
         tolerance = _tolerance(one, probe)
         faulty = _reference(exercise, faults, probe)
         if not all(_agrees(got, wrong, tolerance) for got, wrong in zip(one.outputs, faulty, strict=True)):
@@ -131,7 +133,7 @@ def _first_failing_property(
         "The mistake is not one that this check knows by name. The first thing that is off:",
         f"{_off(exercise, probe, one, right)} {where}.",
     ]
-    if len(wrong) == 1 and probe.alone:
+    if probe.alone and {probes[index].alone for index in wrong} == {probe.alone}:
         lines.append(f"All other probes agree. {probe.alone}")
     elif _agrees_in_float32(probes, attempts, expected):
         lines.append(

@@ -23,13 +23,17 @@ class Probe:
     condition : by how much the input amplifies rounding: the largest ratio of a feature's mean to its standard
         deviation. A correct function in precision u errs by a few ``u * condition``, and the tolerance grows
         with it.
-    alone : what it means when the function is wrong on this probe and right on all others.
+    alone : what it means when the function is wrong on this probe, or on those that say the same, and right on all
+        others.
+    diagnosed : whether the answer here takes part in naming the mistake. It does not where correct functions
+        come to the answer in different ways, so that the same mistake gives different wrong answers.
     """
 
     name: str
     arguments: Mapping[str, Any]
     condition: float = 1.0
     alone: str = field(default="")
+    diagnosed: bool = True
 
     def fresh(self) -> dict[str, Any]:
         """A copy of the arguments that the caller may overwrite."""
@@ -37,9 +41,14 @@ class Probe:
 
     @property
     def shapes(self) -> str:
-        """The shapes of the arrays among the arguments, for a message: ``x (9, 4), gamma (4,)``."""
-        arrays = ((name, value) for name, value in self.arguments.items() if isinstance(value, np.ndarray))
-        return ", ".join(f"{name} {value.shape}" for name, value in arrays)
+        """The sizes of the arguments, for a message: ``x (9, 4), gamma (4,)``, or ``a of 9, b of 4`` for parts."""
+        sizes = []
+        for name, value in self.arguments.items():
+            if isinstance(value, np.ndarray):
+                sizes.append(f"{name} {value.shape}")
+            elif isinstance(value, tuple):
+                sizes.append(f"{name} of {value[0]}")
+        return ", ".join(sizes)
 
 
 def split_call(arguments: Mapping[str, Any]) -> tuple[list[Any], dict[str, Any]]:

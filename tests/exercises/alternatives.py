@@ -280,3 +280,102 @@ BACKWARD = [
     autograd,
     autograd_float32,
 ]
+
+
+def lerp(x, running_mean, running_var, momentum):
+    def towards(old, new):
+        return old + momentum * (new - old)
+
+    return towards(running_mean, np.mean(x, 0)), towards(running_var, np.var(x, 0, ddof=1))
+
+
+def biased_then_corrected(x, running_mean, running_var, momentum):
+    n = len(x)
+    var = x.var(axis=0) * n / (n - 1)
+    keep = 1.0 - momentum
+    return keep * running_mean + momentum * x.sum(0) / n, keep * running_var + momentum * var
+
+
+def by_feature(x, running_mean, running_var, momentum):
+    means, variances = [], []
+    for j, column in enumerate(x.T.tolist()):
+        mean = math.fsum(column) / len(column)
+        var = math.fsum((value - mean) ** 2 for value in column) / (len(column) - 1)
+        means.append((1 - momentum) * running_mean[j] + momentum * mean)
+        variances.append((1 - momentum) * running_var[j] + momentum * var)
+    return means, variances
+
+
+def covariance_diagonal(x, running_mean, running_var, momentum):
+    batch = np.stack([x.mean(0), np.diagonal(np.atleast_2d(np.cov(x, rowvar=False)))])
+    mean, var = np.average([np.stack([running_mean, running_var]), batch], axis=0, weights=[1 - momentum, momentum])
+    return mean, var
+
+
+def in_float32(x, running_mean, running_var, momentum):
+    x, running_mean, running_var = (value.astype(np.float32) for value in (x, running_mean, running_var))
+    momentum = np.float32(momentum)
+    mean = (1 - momentum) * running_mean + momentum * x.mean(0)
+    return mean, (1 - momentum) * running_var + momentum * x.var(0, ddof=1)
+
+
+def torch_layer(x, running_mean, running_var, momentum):
+    import torch
+
+    mean, var = torch.tensor(running_mean), torch.tensor(running_var)
+    torch.nn.functional.batch_norm(torch.tensor(x), mean, var, training=True, momentum=momentum)
+    return mean, var
+
+
+RUNNING = [lerp, biased_then_corrected, by_feature, covariance_diagonal, in_float32, torch_layer]
+
+
+def by_sums(a, b):
+    (n, mean_a, m2_a), (k, mean_b, m2_b) = a, b
+    count = n + k
+    mean = (n * mean_a + k * mean_b) / count if count else 0.0
+    return count, mean, m2_a + n * (mean_a - mean) ** 2 + m2_b + k * (mean_b - mean) ** 2
+
+
+def early_return(a, b):
+    if not a[0]:
+        return b
+    if not b[0]:
+        return a
+    count, delta = a[0] + b[0], a[1] - b[1]
+    return count, b[1] + delta * a[0] / count, a[2] + b[2] + delta * delta / (1 / a[0] + 1 / b[0])
+
+
+def as_arrays(a, b):
+    parts = np.array([a, b])
+    counts = parts[:, 0]
+    count = counts.sum()
+    mean = np.average(parts[:, 1], weights=counts) if count else np.float64(0)
+    return count, mean, parts[:, 2].sum() + (counts * (parts[:, 1] - mean) ** 2).sum()
+
+
+def value_by_value(a, b):
+    """Welford's update with stand-ins for b's values that have its mean and its m2."""
+    count, mean, m2 = a
+    n, mean_b, m2_b = b
+    for _ in range(n):
+        count += 1
+        delta = mean_b - mean
+        mean += delta / count
+        m2 += delta * (mean_b - mean)
+    return count, mean, m2 + m2_b
+
+
+def list_returned(a, b):
+    return list(by_sums(b, a))
+
+
+def merge_in_float32(a, b):
+    (n, mean_a, m2_a), (k, mean_b, m2_b) = (map(np.float32, part) for part in (a, b))
+    count = n + k
+    share = k / count if count else np.float32(0)
+    delta = mean_b - mean_a
+    return count, mean_a + delta * share, m2_a + m2_b + delta * delta * n * share
+
+
+MERGE = [by_sums, early_return, as_arrays, value_by_value, list_returned, merge_in_float32]

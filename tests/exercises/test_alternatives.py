@@ -3,12 +3,13 @@
 import numpy as np
 import pytest
 
-from bncourse.exercises import bn_backward, bn_forward
-from bncourse.reference import batch_norm, batch_norm_backward
-from tests.exercises.alternatives import BACKWARD, FORWARD
+from bncourse.exercises import bn_backward, bn_forward, merge, running_statistics
+from bncourse.reference import RunningStatistics, batch_norm, batch_norm_backward
+from tests.exercises.alternatives import BACKWARD, FORWARD, MERGE, RUNNING
 from tests.exercises.bank import EXERCISES, SEEDS, verdict
 
-PAIRS = [(bn_forward, function) for function in FORWARD] + [(bn_backward, function) for function in BACKWARD]
+ALTERNATIVES = {bn_forward.id: FORWARD, bn_backward.id: BACKWARD, running_statistics.id: RUNNING, merge.id: MERGE}
+PAIRS = [(exercise, function) for exercise in EXERCISES for function in ALTERNATIVES[exercise.id]]
 
 
 @pytest.mark.parametrize(
@@ -29,7 +30,7 @@ def test_the_solution_passes(exercise):
         assert verdict(exercise, exercise.solution_function, seed).outcome == "passed"
 
 
-def test_the_packages_own_transform_passes():
+def test_the_packages_own_functions_pass():
     """Catches an exercise whose reference drifted from the package's."""
     for seed in SEEDS:
         forward = verdict(bn_forward, lambda x, gamma, beta, eps: batch_norm(x, gamma, beta, eps)[0], seed)
@@ -40,6 +41,14 @@ def test_the_packages_own_transform_passes():
             return batch_norm_backward(dy, cache)
 
         assert verdict(bn_backward, backward, seed).outcome == "passed"
+
+        def update(x, running_mean, running_var, momentum):
+            statistics = RunningStatistics(len(running_mean), momentum)
+            statistics.mean, statistics.var = running_mean, running_var
+            statistics.update(x)
+            return statistics.mean, statistics.var
+
+        assert verdict(running_statistics, update, seed).outcome == "passed"
 
 
 @pytest.mark.parametrize("exercise", EXERCISES, ids=lambda exercise: exercise.id)

@@ -3,6 +3,7 @@
 import re
 from html.parser import HTMLParser
 
+import numpy as np
 import pytest
 
 from bncourse.exercises import Result, bn_forward, progress
@@ -10,7 +11,7 @@ from tests.exercises.bank import EXERCISES
 from tests.exercises.forward_mistakes import SINGLES
 
 
-def unattempted(*arrays, eps):
+def unattempted(*arguments, **keyword):
     raise NotImplementedError
 
 
@@ -40,11 +41,28 @@ def test_the_probes_are_fresh_at_every_call():
     assert len(seen) == len(set(seen))
 
 
-@pytest.mark.parametrize("exercise", EXERCISES, ids=lambda exercise: exercise.id)
+def test_a_momentum_cannot_be_mistaken_for_its_complement_or_the_default():
+    for seed in range(20):
+        for probe in EXERCISES[2].make_probes(np.random.default_rng(seed)):
+            momentum = probe.arguments["momentum"]
+            assert min(abs(momentum - other) for other in (0, 0.1, 0.5, 1)) >= 0.1
+
+
+def test_parts_to_merge_differ_in_everything_and_no_mean_is_near_zero():
+    """Catches parts whose counts, means or m2 agree, and a mean so small that a relative tolerance on it is none."""
+    for seed in range(20):
+        probes = EXERCISES[3].make_probes(np.random.default_rng(seed))
+        parts = [(probe.arguments["a"], probe.arguments["b"]) for probe in probes]
+        both = [(a, b) for a, b in parts if a[0] and b[0]]
+        assert any(a[0] > b[0] for a, b in both)
+        assert any(a[0] < b[0] for a, b in both)
+        assert all(abs(a[1] - b[1]) > 1e-3 * abs(a[1]) and a[1] * b[1] > 0 for a, b in both)
+        assert {(a[0] > 0, b[0] > 0) for a, b in parts} == {(x, y) for x in (True, False) for y in (True, False)}
+
+
+@pytest.mark.parametrize("exercise", EXERCISES[:3], ids=lambda exercise: exercise.id)
 def test_the_probes_are_asymmetric(exercise):
     """Catches a bank of probes on which an axis, gamma, beta or the mean can be left out unseen."""
-    import numpy as np
-
     for seed in range(20):
         probes = exercise.make_probes(np.random.default_rng(seed))
         shapes = [probe.arguments["x"].shape for probe in probes]
@@ -52,7 +70,7 @@ def test_the_probes_are_asymmetric(exercise):
         assert any(n < c for n, c in shapes)
         assert any(n == c for n, c in shapes)
         assert len({probe.name for probe in probes}) == len(probes)
-        assert any(probe.arguments["eps"] > 0.1 for probe in probes)
+        assert any(probe.arguments.get("eps", 1) > 0.1 for probe in probes)
         for probe in probes:
             x = probe.arguments["x"]
             ratio = abs(x.mean(0)) / x.std(0)
@@ -192,7 +210,8 @@ def test_the_starter_is_the_solution_without_its_body(exercise):
     head = starter.removesuffix("    raise NotImplementedError")
     assert head != starter
     assert solution.startswith(head)
-    assert "sqrt(var + eps)" in starter, "the docstring states the equation"
+    equation = {"running_statistics": "(1 - momentum) * old", "merge": "m2 = sum((x - mean)**2)"}
+    assert equation.get(exercise.id, "sqrt(var + eps)") in starter, "the docstring states the equation"
     assert len(solution) > len(head) + 200, "the solution explains itself"
     assert "shown" not in starter
     assert starter._ipython_display_() is None

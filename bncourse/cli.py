@@ -1,4 +1,4 @@
-"""The command line: ``bncourse doctor``."""
+"""The command line: ``bncourse doctor`` and ``bncourse exercises``."""
 
 import typer
 
@@ -27,3 +27,11 @@ def run_doctor() -> None:
     """Show what this machine has of what the course can use, with a remedy for each thing missing."""
     if not doctor.report():
         raise typer.Exit(1)
+
+
+@app.command("exercises")
+def list_exercises() -> None:
+    """List the exercises, and how far you are with each."""
+    from bncourse.exercises import progress
+
+    progress()

@@ -69,7 +69,7 @@ def main() -> int:
     if accepted:
         print("accepted, and not listed as equivalent:", *accepted, sep="\n  ", file=sys.stderr)
         return 1
-    outcome = {
+    findings = {
         "matrices": matrices,
         "equivalent": equivalent,
         "solutions": {exercise.id: fingerprint(exercise) for exercise in list_exercises()},
@@ -77,7 +77,7 @@ def main() -> int:
     settings = {"seeds": list(SEEDS), "banks": list(BANKS), "outcomes": list(OUTCOMES)}
     seconds = time.perf_counter() - start
     source = results.provenance(COMMAND, ["numpy", "cosmic-ray"], threads=1, seconds=seconds)
-    results.save(results.Record("diagnosis", settings, source, outcome))
+    results.save(results.Record("diagnosis", settings, source, findings))
     return 0
 
 

@@ -1,4 +1,7 @@
-"""The command line: ``bncourse doctor`` and ``bncourse exercises``."""
+"""The command line: ``bncourse doctor``, ``bncourse exercises`` and ``bncourse grade``."""
+
+from pathlib import Path
+from typing import Annotated
 
 import typer
 
@@ -35,3 +38,22 @@ def list_exercises() -> None:
     from bncourse.exercises import progress
 
     progress()
+
+
+@app.command("grade")
+def grade(
+    submissions: Annotated[
+        Path,
+        typer.Argument(exists=True, file_okay=False, help="The folder of notebooks; file names say whose they are."),
+    ],
+    output: Annotated[Path, typer.Option("--output", "-o", help="The table to write.")] = Path("grades.csv"),
+    exercise: Annotated[
+        list[str] | None, typer.Option("--exercise", "-e", help="One to grade, or several. [all]")
+    ] = None,
+    time_limit: Annotated[float, typer.Option(min=1, help="Seconds that one submission may take.")] = 10,
+    workers: Annotated[int, typer.Option(min=0, help="How many to grade at once. [0: one a core]")] = 0,
+) -> None:
+    """Grade a folder of notebooks in a sandbox. Run it again after an interruption, or when late work came in."""
+    from bncourse.exercises.grading import command
+
+    raise typer.Exit(command.grade(submissions, output, exercise or [], time_limit, workers))

@@ -38,6 +38,18 @@ class Attempt:
     changed: tuple[str, ...] = ()
 
 
+def attempt_all(function: Callable[..., object], probes: Sequence[Probe], output_names: Sequence[str]) -> list[Attempt]:
+    """Call ``function`` on every probe; one attempt where it cannot be called or is not written yet."""
+    if problem := interface_problem(function, probes[0]):
+        return [Attempt("wrong interface", problem)]
+    attempts: list[Attempt] = []
+    for probe in probes:
+        attempts.append(attempt(function, probe, output_names))
+        if attempts[-1].outcome == "not attempted":
+            return attempts[-1:]
+    return attempts
+
+
 def interface_problem(function: object, probe: Probe) -> str:
     """Why ``function`` cannot be called as the exercise calls it, or an empty string."""
     names = list(probe.arguments)

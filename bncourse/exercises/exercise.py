@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from bncourse.exercises import progress_file
-from bncourse.exercises.attempt import Attempt, attempt, interface_problem
+from bncourse.exercises.attempt import attempt_all
 from bncourse.exercises.display import Shown, execution_count, show, show_text
 from bncourse.exercises.faults import Coincidence, Fault, FaultSet
 from bncourse.exercises.judge import judge
@@ -99,14 +99,7 @@ class Exercise:
 
     def verdict(self, function: Callable[..., object], probes: Sequence[Probe]) -> Result:
         """The verdict on ``function`` over ``probes``; shows and records nothing."""
-        if problem := interface_problem(function, probes[0]):
-            return Result("wrong interface", problem, (), self.id)
-        attempts: list[Attempt] = []
-        for probe in probes:
-            attempts.append(attempt(function, probe, self.outputs))
-            if attempts[-1].outcome == "not attempted":
-                return Result("not attempted", attempts[-1].message, (), self.id)
-        return judge(self, probes, attempts)
+        return judge(self, probes, attempt_all(function, probes, self.outputs))
 
     def hint(self, level: int | None = None) -> Shown:
         """Print a hint: the one of that level, or the next after the last one shown.

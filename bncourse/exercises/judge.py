@@ -23,12 +23,12 @@ Outputs = tuple[np.ndarray, ...]
 
 
 def judge(exercise: Exercise, probes: Sequence[Probe], attempts: Sequence[Attempt]) -> Result:
-    """The verdict on ``attempts``, one for each of ``probes``.
+    """The verdict on ``attempts``, one for each of ``probes``, or fewer if one did not run.
 
     The order is: an attempt that did not run, a wrong shape, then the values. Values that disagree are compared with
     the exercise's reference under every compatible set of one or two faults.
     """
-    for probe, one in zip(probes, attempts, strict=True):
+    for probe, one in zip(probes, attempts, strict=False):
         if one.outcome != "ran":
             return Result(one.outcome, one.message + _ran_elsewhere(one, probes, attempts), (), exercise.id)
         if problem := _shape_problem(exercise, probe, one):
@@ -113,7 +113,7 @@ def _shape_problem(exercise: Exercise, probe: Probe, one: Attempt) -> str:
 
 def _ran_elsewhere(one: Attempt, probes: Sequence[Probe], attempts: Sequence[Attempt]) -> str:
     """Names the probes on which a function that raised an error did run: often they show which axis is mixed up."""
-    ran = [probe.name for probe, other in zip(probes, attempts, strict=True) if other.outcome == "ran"]
+    ran = [probe.name for probe, other in zip(probes, attempts, strict=False) if other.outcome == "ran"]
     return f"\nIt did run on: {'; '.join(ran)}." if one.outcome == "error" and ran else ""
 
 

@@ -1,0 +1,63 @@
+"""What ``bncourse grade`` does: its arguments checked, its progress shown, its errors in one line."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from bncourse.exercises import list_exercises
+from bncourse.exercises.exercise import Exercise
+from bncourse.exercises.grading import report
+from bncourse.exercises.grading.batch import grade_folder, pages_folder
+from bncourse.exercises.grading.journal import JournalError
+from bncourse.exercises.grading.sandbox import SandboxError
+
+
+def grade(submissions: Path, output: Path, exercise_ids: Sequence[str], seconds: float, workers: int) -> int:
+    """Grade a folder, show the progress on standard error and the summary on standard output; the exit status."""
+    columns = (TextColumn("grading"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    try:
+        exercises = choose(exercise_ids)
+        with Progress(*columns, console=Console(stderr=True), disable=not sys.stderr.isatty()) as bar:
+            task = bar.add_task("grading", total=None)
+            found = grade_folder(
+                submissions,
+                output,
+                exercises,
+                seconds,
+                workers or len(os.sched_getaffinity(0)),
+                lambda done, total: bar.update(task, completed=done, total=total),
+            )
+    except (ValueError, OSError, JournalError, SandboxError) as error:
+        print(f"bncourse grade: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("bncourse grade: interrupted; the same command goes on from here", file=sys.stderr)
+        return 130
+    print(report.summary(found.grades, exercises))
+    earlier = f", {found.reused} of them graded by an earlier run" if found.reused else ""
+    print(
+        f"\n{len(found.grades)} submissions{earlier}: {output}, {output.with_suffix('.json')}, {pages_folder(output)}"
+    )
+    if found.not_started:
+        print(f"bncourse grade: the sandbox did not start for {', '.join(found.not_started)}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def choose(ids: Sequence[str]) -> list[Exercise]:
+    """The exercises of these ids, or all.
+
+    Raises
+    ------
+    ValueError : for an id that does not exist.
+    """
+    exercises = {exercise.id: exercise for exercise in list_exercises()}
+    if unknown := [id for id in ids if id not in exercises]:
+        raise ValueError(f"expected an exercise among {', '.join(exercises)}, got {', '.join(unknown)}")
+    return [exercises[id] for id in ids] if ids else list(exercises.values())

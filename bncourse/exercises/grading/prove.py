@@ -10,6 +10,8 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
+UNREADABLE = "Python's own library cannot be read by an unprivileged user"
+
 
 def holes(hidden: Sequence[str], memory: int) -> list[str]:
     """What could be done and must not be; empty if the walls stand.
@@ -30,7 +32,11 @@ def holes(hidden: Sequence[str], memory: int) -> list[str]:
         "the package's answers can be imported": lambda: importlib.import_module("bncourse.reference"),
         "the process is still privileged": lambda: os.setuid(0),
     }
-    return found + [name for name, act in attempts.items() if _succeeds(act)]
+    found += [name for name, act in attempts.items() if _succeeds(act)]
+    # A wall may also be too high: the unprivileged user must still be able to read Python's own library.
+    if not _succeeds(partial(importlib.import_module, "colorsys")):
+        found.append(UNREADABLE)
+    return found
 
 
 def _succeeds(act: Callable[[], object]) -> bool:

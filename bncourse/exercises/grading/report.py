@@ -111,7 +111,7 @@ def as_page(grade: Grade) -> bytes:
         items = "\n".join(f"<li>{escape(cell)}</li>" for cell in grade.failed_cells)
         parts.append(
             "<section>\n<p><strong>Cells that did not run to their end</strong></p>\n"
-            "<p>Cells run from top to bottom in a fresh Python, without network and without the package's answers.</p>\n"
+            "<p>Cells run from top to bottom in a fresh Python, without network or the package's own answers.</p>\n"
             f"<ul>\n{items}\n</ul>\n</section>"
         )
     return PAGE.format(title=escape(title), body="\n".join(parts)).encode("utf-8", "backslashreplace")

@@ -101,7 +101,8 @@ def grade(name: str, content: bytes, exercises: Sequence[Exercise], sandbox: San
     try:
         problem, cells, attempts = _understand(answer, exercises, probes)
     except wire.WireError as error:
-        return ungraded(name, fingerprint, exercises, f"The notebook interfered with the grader: {error}.")
+        interfered = f"The notebook interfered with the grader: {error}."
+        return ungraded(name, fingerprint, exercises, interfered, "error")
     if problem:
         return ungraded(name, fingerprint, exercises, problem)
     with np.errstate(all="ignore"):
@@ -112,9 +113,11 @@ def grade(name: str, content: bytes, exercises: Sequence[Exercise], sandbox: San
     return Grade(name, fingerprint, results, "", cells, seed, answer.seconds)
 
 
-def ungraded(name: str, fingerprint: str, exercises: Sequence[Exercise], problem: str) -> Grade:
-    """The row of a submission that could not be read."""
-    results = tuple(Result("not attempted", problem, (), exercise.id) for exercise in exercises)
+def ungraded(
+    name: str, fingerprint: str, exercises: Sequence[Exercise], problem: str, outcome: str = "not attempted"
+) -> Grade:
+    """The row of a submission in which nothing could be graded."""
+    results = tuple(Result(outcome, problem, (), exercise.id) for exercise in exercises)
     return Grade(name, fingerprint, results, problem)
 
 
@@ -169,6 +172,8 @@ def _understand(
 ) -> tuple[str, tuple[str, ...], dict[str, list[Attempt]]]:
     """What the child says: a problem with the whole notebook, the cells that failed, the attempts at each exercise."""
     known = {exercise.id: exercise for exercise in exercises}
+    if answer.ended == "size":
+        raise wire.WireError("it sent far more than answers")
     cells: tuple[str, ...] = ()
     attempts: dict[str, list[Attempt]] = {}
     for message in answer.messages[1:]:
@@ -209,13 +214,11 @@ def _attempts(
 
 def _silence(answer: Answer, seconds: float) -> Attempt:
     """What is said of an exercise from which nothing came back."""
-    reasons = {
-        "time": f"The notebook was stopped after {seconds:g} seconds, before it had answered this exercise.",
-        "size": "The notebook was stopped because it sent far more than an answer.",
-    }
-    return Attempt(
-        "error", reasons.get(answer.ended, "The notebook ended Python before it had answered this exercise.")
-    )
+    if answer.ended == "time":
+        reason = f"The notebook was stopped after {seconds:g} seconds, before it had answered this exercise."
+    else:
+        reason = "The notebook ended Python before it had answered this exercise."
+    return Attempt("error", reason)
 
 
 def _cell(record: Any) -> str:

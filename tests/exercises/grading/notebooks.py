@@ -1,0 +1,54 @@
+"""Notebooks as students hand them in: right, wrong, unfinished, broken."""
+
+import inspect
+import json
+
+from bncourse.exercises import list_exercises
+from bncourse.exercises.source import solution_source, starter_source
+
+
+def notebook(*cells, language="python", nbformat=4):
+    """The bytes of a notebook with these code cells, each behind a line of Markdown."""
+    document = {
+        "cells": [
+            cell
+            for source in cells
+            for cell in (
+                {"cell_type": "markdown", "metadata": {}, "source": ["A line of text\n", "and another"]},
+                {"cell_type": "code", "metadata": {}, "source": source, "outputs": [], "execution_count": None},
+            )
+        ],
+        "metadata": {"kernelspec": {"name": language, "display_name": language, "language": language}},
+        "nbformat": nbformat,
+        "nbformat_minor": 5,
+    }
+    return json.dumps(document).encode()
+
+
+def solution(exercise):
+    return solution_source(exercise.solution_function, exercise.explanation)
+
+
+def starter(exercise):
+    return starter_source(exercise.solution_function)
+
+
+def check(exercise, name=None):
+    name = name or exercise.solution_function.__name__
+    return f"from bncourse.exercises import {exercise.id}\n\n{exercise.id}.check({name});"
+
+
+def completed(*exercises):
+    """The cells of an exercise page after somebody solved every exercise on it."""
+    return [cell for exercise in exercises or list_exercises() for cell in (solution(exercise), check(exercise))]
+
+
+def untouched(*exercises):
+    """The cells of an exercise page as it is handed out."""
+    return [cell for exercise in exercises or list_exercises() for cell in (starter(exercise), check(exercise))]
+
+
+def mistaken(exercise, function):
+    """A page on which the exercise was done with one of the tests' wrong functions, with all that it calls."""
+    module = inspect.getsource(inspect.getmodule(function))
+    return [module, check(exercise, function.__name__)]

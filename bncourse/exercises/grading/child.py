@@ -28,6 +28,8 @@ MOST_CELLS_REPORTED = 10
 LARGEST_OUTPUT = 2**18
 # An alarm that a submission swallows rings again.
 ALARM_REPEATS = 0.1
+# Of the time limit, what one cell or one exercise may take: two that never end leave time for the others.
+SHARE = 0.4
 
 
 class TimeLimitError(BaseException):
@@ -64,7 +66,7 @@ def _grade(answer: int, document: dict[str, Any], arrays: dict[str, np.ndarray])
     sys.modules["__main__"] = main_module
     namespace = main_module.__dict__
     namespace["display"] = lambda *objects, **options: None
-    share = document["seconds"] / 5
+    share = SHARE * document["seconds"]
     failed = list(notebook.run_cells(sources, namespace, lambda: _alarm(share, "this cell")))
     _send(
         answer,

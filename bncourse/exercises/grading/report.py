@@ -19,7 +19,7 @@ from bncourse.exercises.grading.submission import Grade
 from bncourse.exercises.result import OUTCOMES, Table
 
 # A spreadsheet takes a cell that begins with one of these for a formula, whatever its column is about.
-FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
+FORMULA_STARTS = ("=", "+", "-", "@", "＝", "＋", "－", "＠")
 LONGEST_NAME = 240
 PAGE = """<!DOCTYPE html>
 <html lang="en">
@@ -70,7 +70,7 @@ def as_csv(grades: Sequence[Grade], exercises: Sequence[Exercise]) -> bytes:
     writer.writerow(["submission", "score", "out of", "problem", *columns])
     for grade in grades:
         cells = [text for result in grade.results for text in (result.outcome, " ".join(result.faults))]
-        row = [shown_name(grade.submission), grade.score, len(grade.results), grade.problem, *cells]
+        row = [shown_name(grade.submission), grade.score, len(grade.results), " ".join(grade.problem.split()), *cells]
         writer.writerow([_no_formula(cell) if isinstance(cell, str) else cell for cell in row])
     return stream.getvalue().encode()
 
@@ -151,5 +151,4 @@ def summary(grades: Sequence[Grade], exercises: Sequence[Exercise]) -> str:
 
 def _no_formula(text: str) -> str:
     """Text that no spreadsheet computes: an apostrophe before it where it would."""
-    text = " ".join(text.split("\n"))
     return f"'{text}" if text.lstrip(" ").startswith(FORMULA_STARTS) else text

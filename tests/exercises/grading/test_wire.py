@@ -6,6 +6,7 @@ import struct
 import tracemalloc
 import zipfile
 import zlib
+from contextlib import suppress
 
 import hypothesis
 import hypothesis.extra.numpy
@@ -159,9 +160,12 @@ def test_members_inside_members_are_refused():
         directory += name
     tail = struct.pack("<I4H2IH", 0x06054B50, 0, 0, 51, 51, len(directory), len(local) + len(inner), 0)
     forged = local + inner + directory + tail
-    with zipfile.ZipFile(io.BytesIO(forged)) as file:
+    with (
+        zipfile.ZipFile(io.BytesIO(forged)) as file,
+        suppress(zipfile.BadZipFile),
+    ):  # newer Pythons refuse it themselves
         assert sum(len(file.read(member)) for member in file.infolist()) > 40 * len(forged), "the forgery works"
-    with pytest.raises(wire.WireError, match="more bytes than it has"):
+    with pytest.raises(wire.WireError, match=r"more bytes than it has|Overlapped"):
         wire.unpack(forged)
 
 

@@ -1,5 +1,6 @@
 """The command line: ``bncourse doctor``, ``bncourse exercises`` and ``bncourse grade``."""
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -54,6 +55,9 @@ def grade(
     workers: Annotated[int, typer.Option(min=0, help="How many to grade at once. [0: one a core]")] = 0,
 ) -> None:
     """Grade a folder of notebooks in a sandbox. Run it again after an interruption, or when late work came in."""
+    if sys.platform != "linux":
+        typer.echo("bncourse grade: its sandbox exists on Linux only; grade on a Linux machine", err=True)
+        raise typer.Exit(2)
     from bncourse.exercises.grading import command
 
     raise typer.Exit(command.grade(submissions, output, exercise or [], time_limit, workers))

@@ -1,6 +1,5 @@
 """The doctor must tell the truth on a machine that lacks things, and name a remedy for each."""
 
-import subprocess
 import sys
 from importlib import metadata
 
@@ -70,11 +69,12 @@ def test_no_browser_and_no_sandbox(monkeypatch):
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="bubblewrap is a Linux program")
-def test_a_sandbox_that_is_installed_and_refused_is_not_called_ok(monkeypatch):
+def test_a_sandbox_that_is_installed_and_refused_is_not_called_ok(tmp_path, monkeypatch):
     """Catches looking for the program only: in many containers it is there and may not make namespaces."""
-    refusal = subprocess.CompletedProcess([], 1, "", "bwrap: No permissions to create new namespace\n")
-    monkeypatch.setattr(doctor.shutil, "which", lambda name: name)
-    monkeypatch.setattr(doctor.subprocess, "run", lambda *args, **kwargs: refusal)
+    refusing = tmp_path / "bwrap"
+    refusing.write_text("#!/bin/sh\necho 'bwrap: No permissions to create new namespace' >&2\nexit 1\n")
+    refusing.chmod(0o755)
+    monkeypatch.setattr(doctor.shutil, "which", lambda name: str(refusing))
     assert "No permissions" in found("sandbox").found
     assert found("sandbox").state == "missing"
 

@@ -138,7 +138,8 @@ def _commit() -> str:
         return done.stdout.strip()
 
     try:
-        modified = git("status", "--porcelain", "--", "../lab", "../experiments")
+        sources = ("../lab", "../experiments", "../reference", "../exercises")
+        modified = git("status", "--porcelain", "--", *sources)
         return git("rev-parse", "HEAD") + ("-modified" if modified else "")
     except (OSError, subprocess.SubprocessError):
         return "unknown"

@@ -61,11 +61,21 @@ ENVIRONMENT = {
     "MPLBACKEND": "agg",
 }
 INSTALL_BUBBLEWRAP = "sudo apt-get install bubblewrap"
-REMEDY = "; `bncourse doctor` says whether bubblewrap (0.7 or newer is needed) works here, and what to do"
+# Kernel settings that keep namespaces from ordinary programs, each with the value at which it does.
+NAMESPACE_SWITCHES = {"kernel.apparmor_restrict_unprivileged_userns": "1", "kernel.unprivileged_userns_clone": "0"}
 
 
 class SandboxError(RuntimeError):
-    """No sandbox can be had on this machine, or one did not start; nothing was run without it."""
+    """No sandbox can be had on this machine, or one did not start; nothing was run without it.
+
+    Attributes
+    ----------
+    problem, remedy : what is wrong, and what to do about it, where that is known.
+    """
+
+    def __init__(self, problem: str, remedy: str = "") -> None:
+        super().__init__(f"{problem}. What helps: {remedy}" if remedy else problem)
+        self.problem, self.remedy = problem, remedy
 
 
 class Answer(NamedTuple):
@@ -190,28 +200,28 @@ def open_sandbox(seconds: float, hidden: Sequence[Path], platform_is_the_wall: b
     SandboxError : if there is no sandbox, or if its walls have a hole; the message says what to do.
     """
     if sys.platform != "linux":
-        raise SandboxError("submissions run in a sandbox that exists on Linux only; grade on a Linux machine")
+        raise SandboxError("submissions run in a sandbox that exists on Linux only", "grade on a Linux machine")
     program = shutil.which("bwrap")
     candidates: list[str | None] = [program] if program else []
     if platform_is_the_wall and os.geteuid() == 0:
         candidates.append(None)
     if not candidates:
-        raise SandboxError(f"submissions run inside bubblewrap, which is not installed: {INSTALL_BUBBLEWRAP}")
+        raise SandboxError("submissions run inside bubblewrap, which is not installed", INSTALL_BUBBLEWRAP)
     secret = [Path(tasks.__file__).parent / "bn_forward.py", *hidden]
     with tempfile.TemporaryDirectory(prefix="bncourse-") as folder:
         Path(folder).chmod(0o755)
         _write_modules(Path(folder))
-        problems = []
+        problems: list[SandboxError] = []
         for candidate in candidates:
             sandbox = Sandbox(Path(folder), candidate, seconds)
             try:
                 _prove(sandbox, secret)
             except SandboxError as problem:
-                problems.append(str(problem))
+                problems.append(problem)
                 continue
             yield sandbox
             return
-    raise SandboxError("; ".join(problems))
+    raise SandboxError("; ".join(problem.problem for problem in problems), problems[0].remedy)
 
 
 def _prove(sandbox: Sandbox, secret: Sequence[Path]) -> None:
@@ -222,11 +232,21 @@ def _prove(sandbox: Sandbox, secret: Sequence[Path]) -> None:
     try:
         answer = trial.run(job)
     except SandboxError as error:
-        raise SandboxError(f"{error}{REMEDY if sandbox.bubblewrap else ''}") from None
+        raise SandboxError(error.problem, _remedy(error.problem) if sandbox.bubblewrap else "") from None
     if answer.ended != "finished":
         raise SandboxError("the sandbox could not be tried: the trial did not end")
     if holes := wire.unpack(answer.messages[0]).document["holes"]:
         raise SandboxError(f"the sandbox does not hold, so nothing was graded: inside it, {'; '.join(holes)}")
+
+
+def _remedy(problem: str) -> str:
+    if "Unknown option" in problem:
+        return "install bubblewrap 0.7 or newer (Debian 12 and Ubuntu 24.04 have it)"
+    for name, value in NAMESPACE_SWITCHES.items():
+        switch = Path("/proc/sys", *name.split("."))
+        if switch.exists() and switch.read_text().strip() == value:
+            return f"sudo sysctl -w {name}={1 - int(value)}"
+    return "grade on a machine, or in a container, whose kernel lets bubblewrap make namespaces"
 
 
 def _write_modules(folder: Path) -> None:

@@ -1,0 +1,169 @@
+"""Measure the graders: what importing and checking cost a learner, and how fast a class is graded.
+
+    python benchmarks/grading.py
+
+Two hundred submissions are made, of every kind that hands itself in: right, wrong, unfinished, without the cells,
+broken, of another language, hostile. They are graded by as many workers as there are cores, with and without the
+hostile ones. The result goes into the package's recorded results.
+"""
+
+# mypy: disable-error-code="import-untyped"
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))
+
+from bncourse import results  # noqa: E402
+from bncourse.exercises import Exercise, list_exercises  # noqa: E402
+from bncourse.exercises.grading.batch import grade_folder  # noqa: E402
+
+COMMAND = "python benchmarks/grading.py"
+TIME_LIMIT = 10.0
+COUNTS = {
+    "right": 90,
+    "wrong": 40,
+    "unfinished": 20,
+    "missing cells": 10,
+    "broken": 10,
+    "another language": 10,
+    "hostile": 20,
+}
+REPEATS = 11
+
+
+def main() -> int:
+    """Measure, print and record."""
+    start = time.perf_counter()
+    outcome = {"import": imports(), "check": checks(), "batch": batches()}
+    print(json.dumps(outcome, indent=1))
+    settings = {"submissions": COUNTS, "time limit": TIME_LIMIT, "workers": cores(), "repeats": REPEATS}
+    seconds = time.perf_counter() - start
+    source = results.provenance(COMMAND, ["numpy"], threads=cores(), seconds=seconds)
+    results.save(results.Record("grading", settings, source, outcome))
+    return 0
+
+
+def cores() -> int:
+    """How many this process may use."""
+    return len(os.sched_getaffinity(0))
+
+
+def imports() -> dict[str, float]:
+    """Seconds to start Python and import, in turn: NumPy alone, and the exercises with all their files."""
+    programs = {
+        "numpy": "import numpy",
+        "bncourse.exercises": "import bncourse.exercises",
+        "all exercises": "from bncourse.exercises import list_exercises; list_exercises()",
+    }
+    times: dict[str, list[float]] = {name: [] for name in programs}
+    for _ in range(REPEATS):
+        for name, program in programs.items():
+            times[name].append(
+                timed(lambda program=program: subprocess.run([sys.executable, "-c", program], check=True))
+            )
+    return {name: statistics.median(values) for name, values in times.items()}
+
+
+def checks() -> dict[str, dict[str, float]]:
+    """Seconds that one check takes: of the solution, of the slowest mistake with a name, and of one without."""
+    from tests.exercises.test_mistakes import BANK
+
+    def slowest(exercise: Exercise, functions: list[Callable[..., object]]) -> float:
+        def verdict(function: Callable[..., object]) -> None:
+            with np.errstate(all="ignore"):
+                exercise.verdict(function, exercise.make_probes(np.random.default_rng()))
+
+        return max(
+            statistics.median(timed(lambda function=function: verdict(function)) for _ in range(REPEATS))
+            for function in functions
+        )
+
+    found = {}
+    for exercise in list_exercises():
+        bank = BANK[exercise.id]
+        found[exercise.id] = {
+            "right": slowest(exercise, [exercise.solution_function]),
+            "named": slowest(exercise, list(bank.SINGLES.values())),
+            "not named": slowest(exercise, list(bank.UNNAMED)),
+        }
+    return found
+
+
+def batches() -> dict[str, dict[str, object]]:
+    """Seconds to grade the class, and submissions a second; without the hostile ones, and with them."""
+    without = {kind: count for kind, count in COUNTS.items() if kind != "hostile"}
+    return {"without hostile ones": batch(without), "all": batch(COUNTS)}
+
+
+def batch(counts: dict[str, int]) -> dict[str, object]:
+    """One class: how long it took as a whole, and one submission of each kind in the median and at most."""
+    with tempfile.TemporaryDirectory() as folder:
+        submissions, output = Path(folder, "class"), Path(folder, "out", "grades.csv")
+        count = hand_in(submissions, counts)
+        took = timed(lambda: grade_folder(submissions, output, list_exercises(), TIME_LIMIT, cores()))
+        grades = json.loads(output.with_suffix(".json").read_text(encoding="utf-8"))["grades"]
+    assert len(grades) == count
+    seconds: dict[str, list[float]] = {kind: [] for kind in counts}
+    for grade in grades:
+        seconds[grade["submission"].rsplit(" ", 1)[0]].append(grade["seconds"])
+    return {
+        "submissions": count,
+        "seconds": took,
+        "submissions a second": count / took,
+        "median": {kind: statistics.median(values) for kind, values in seconds.items()},
+        "longest": {kind: max(values) for kind, values in seconds.items()},
+    }
+
+
+def hand_in(folder: Path, counts: dict[str, int]) -> int:
+    """Write submissions of these kinds; each grades all exercises, and no two files are the same."""
+    from tests.exercises.grading.hostile import HOSTILE
+    from tests.exercises.grading.notebooks import completed, mistaken, notebook, untouched
+    from tests.exercises.test_mistakes import BANK
+
+    exercises = list_exercises()
+    wrong = [(exercise, function) for exercise in exercises for function in BANK[exercise.id].SINGLES.values()]
+    # The first of them is one that only the time limit ends.
+    slowest = "endless loop that swallows its alarm"
+    hostile = [HOSTILE[slowest], *(cells for name, cells in HOSTILE.items() if name != slowest)]
+    make: dict[str, Callable[[int], bytes]] = {
+        "right": lambda number: notebook(f"number = {number}", *completed()),
+        "wrong": lambda number: notebook(
+            f"number = {number}", *completed(), *mistaken(*wrong[7 * number % len(wrong)])
+        ),
+        "unfinished": lambda number: notebook(
+            f"number = {number}", *completed(exercises[0]), *untouched(*exercises[1:])
+        ),
+        "missing cells": lambda number: notebook(f"number = {number}", *completed(*exercises[: number % 3])),
+        "broken": lambda number: notebook(*completed())[: 500 * (number + 1)],
+        "another language": lambda number: notebook(f"number <- {number}", language="R"),
+        "hostile": lambda number: notebook(*hostile[3 * number % len(hostile)], f"number = {number}"),
+    }
+    folder.mkdir()
+    for kind, count in counts.items():
+        for number in range(count):
+            Path(folder, f"{kind} {number:03}.ipynb").write_bytes(make[kind](number))
+    return sum(counts.values())
+
+
+def timed(act: Callable[[], object]) -> float:
+    """Seconds that it takes."""
+    start = time.perf_counter()
+    act()
+    return time.perf_counter() - start
+
+
+if __name__ == "__main__":
+    argparse.ArgumentParser(description=__doc__).parse_args()
+    sys.exit(main())

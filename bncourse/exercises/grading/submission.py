@@ -6,7 +6,7 @@ import hashlib
 import os
 import stat
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -102,9 +102,9 @@ def grade(name: str, content: bytes, exercises: Sequence[Exercise], sandbox: San
         problem, cells, attempts = _understand(answer, exercises, probes)
     except wire.WireError as error:
         interfered = f"The notebook interfered with the grader: {error}."
-        return ungraded(name, fingerprint, exercises, interfered, "error")
+        return replace(ungraded(name, fingerprint, exercises, interfered, "error"), seed=seed, seconds=answer.seconds)
     if problem:
-        return ungraded(name, fingerprint, exercises, problem)
+        return replace(ungraded(name, fingerprint, exercises, problem), seed=seed, seconds=answer.seconds)
     with np.errstate(all="ignore"):
         results = tuple(
             judge(exercise, probes[exercise.id], attempts.get(exercise.id) or [_silence(answer, sandbox.seconds)])

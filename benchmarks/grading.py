@@ -17,6 +17,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -69,9 +70,7 @@ def imports() -> dict[str, float]:
     times: dict[str, list[float]] = {name: [] for name in programs}
     for _ in range(REPEATS):
         for name, program in programs.items():
-            times[name].append(
-                timed(lambda program=program: subprocess.run([sys.executable, "-c", program], check=True))
-            )
+            times[name].append(timed(partial(subprocess.run, [sys.executable, "-c", program], check=True)))
     return {name: statistics.median(values) for name, values in times.items()}
 
 
@@ -85,8 +84,7 @@ def checks() -> dict[str, dict[str, float]]:
                 exercise.verdict(function, exercise.make_probes(np.random.default_rng()))
 
         return max(
-            statistics.median(timed(lambda function=function: verdict(function)) for _ in range(REPEATS))
-            for function in functions
+            statistics.median(timed(partial(verdict, function)) for _ in range(REPEATS)) for function in functions
         )
 
     found = {}
@@ -137,6 +135,7 @@ def hand_in(folder: Path, counts: dict[str, int]) -> int:
     # The first of them is one that only the time limit ends.
     slowest = "endless loop that swallows its alarm"
     hostile = [HOSTILE[slowest], *(cells for name, cells in HOSTILE.items() if name != slowest)]
+    whole = notebook(*completed())
     make: dict[str, Callable[[int], bytes]] = {
         "right": lambda number: notebook(f"number = {number}", *completed()),
         "wrong": lambda number: notebook(
@@ -146,7 +145,7 @@ def hand_in(folder: Path, counts: dict[str, int]) -> int:
             f"number = {number}", *completed(exercises[0]), *untouched(*exercises[1:])
         ),
         "missing cells": lambda number: notebook(f"number = {number}", *completed(*exercises[: number % 3])),
-        "broken": lambda number: notebook(*completed())[: 500 * (number + 1)],
+        "broken": lambda number: whole[: len(whole) * (number + 1) // 20],
         "another language": lambda number: notebook(f"number <- {number}", language="R"),
         "hostile": lambda number: notebook(*hostile[3 * number % len(hostile)], f"number = {number}"),
     }

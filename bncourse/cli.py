@@ -44,15 +44,20 @@ def list_exercises() -> None:
 @app.command("grade")
 def grade(
     submissions: Annotated[
-        Path,
+        Path | None,
         typer.Argument(exists=True, file_okay=False, help="The folder of notebooks; file names say whose they are."),
-    ],
-    output: Annotated[Path, typer.Option("--output", "-o", help="The table to write.")] = Path("grades.csv"),
+    ] = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="What to write. [grades.csv, or autograder.zip]")
+    ] = None,
     exercise: Annotated[
         list[str] | None, typer.Option("--exercise", "-e", help="One to grade, or several. [all]")
     ] = None,
     time_limit: Annotated[float, typer.Option(min=1, help="Seconds that one submission may take.")] = 10,
     workers: Annotated[int, typer.Option(min=0, help="How many to grade at once. [0: one a core]")] = 0,
+    export: Annotated[
+        str | None, typer.Option(help="Grade nothing here: write the autograder for this platform (gradescope).")
+    ] = None,
 ) -> None:
     """Grade a folder of notebooks in a sandbox. Run it again after an interruption, or when late work came in."""
     if sys.platform != "linux":
@@ -60,4 +65,9 @@ def grade(
         raise typer.Exit(2)
     from bncourse.exercises.grading import command
 
-    raise typer.Exit(command.grade(submissions, output, exercise or [], time_limit, workers))
+    if export is not None and submissions is None:
+        raise typer.Exit(command.export(export, output or Path("autograder.zip"), exercise or [], time_limit))
+    if export is None and submissions is not None:
+        raise typer.Exit(command.grade(submissions, output or Path("grades.csv"), exercise or [], time_limit, workers))
+    typer.echo("bncourse grade: expected either a folder of SUBMISSIONS or --export, and not both", err=True)
+    raise typer.Exit(2)

@@ -12,7 +12,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from bncourse.exercises import list_exercises
 from bncourse.exercises.exercise import Exercise
-from bncourse.exercises.grading import report
+from bncourse.exercises.grading import gradescope, report
 from bncourse.exercises.grading.batch import grade_folder, pages_folder
 from bncourse.exercises.grading.journal import JournalError
 from bncourse.exercises.grading.sandbox import SandboxError
@@ -47,6 +47,19 @@ def grade(submissions: Path, output: Path, exercise_ids: Sequence[str], seconds:
     if found.not_started:
         print(f"bncourse grade: the sandbox did not start for {', '.join(found.not_started)}", file=sys.stderr)
         return 1
+    return 0
+
+
+def export(platform: str, output: Path, exercise_ids: Sequence[str], seconds: float) -> int:
+    """Write the archive for another platform; the exit status."""
+    try:
+        if platform != "gradescope":
+            raise ValueError(f"expected --export gradescope, the one platform that is known, got {platform}")
+        gradescope.export(output, choose(exercise_ids), seconds)
+    except (ValueError, OSError) as error:
+        print(f"bncourse grade: {error}", file=sys.stderr)
+        return 2
+    print(f"{output}: upload it as the assignment's autograder")
     return 0
 
 

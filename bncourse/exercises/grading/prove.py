@@ -18,11 +18,19 @@ def holes(hidden: Sequence[str], memory: int) -> list[str]:
 
     Parameters
     ----------
-    hidden : files that must not be readable here.
+    hidden : files that must not be readable here, and beside which nothing may be written.
     memory : bytes that this process may have.
     """
     found = [f"{path} can be read" for path in hidden if _succeeds(Path(path).read_bytes)]
-    folders = ["/", "/usr/lib", "/dev", "/dev/shm", "/etc", "/home", "/root", str(Path(__file__).parent)]
+    folders = [
+        "/",
+        "/usr/lib",
+        "/dev",
+        "/etc",
+        "/home",
+        "/root",
+        *{str(Path(path).parent) for path in [__file__, *hidden]},
+    ]
     found += [f"a file can be written in {folder}" for folder in folders if _succeeds(partial(_write, folder))]
     attempts: dict[str, Callable[[], object]] = {
         "a process can be started": _fork,

@@ -20,7 +20,7 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from io import RawIOBase
 from pathlib import Path
 from typing import NamedTuple
@@ -102,11 +102,13 @@ class Sandbox:
     own : folder with the child's modules.
     bubblewrap : the program, or None where an unprivileged user is the only wall.
     seconds : what one run may take.
+    memory : bytes of address space that it may have.
     """
 
     own: Path
     bubblewrap: str | None
     seconds: float
+    memory: int
 
     def __post_init__(self) -> None:
         self._stopped = threading.Event()
@@ -185,13 +187,16 @@ class Sandbox:
 
 
 @contextmanager
-def open_sandbox(seconds: float, hidden: Sequence[Path], platform_is_the_wall: bool = False) -> Iterator[Sandbox]:
+def open_sandbox(
+    seconds: float, hidden: Sequence[Path], memory: int = MEMORY, platform_is_the_wall: bool = False
+) -> Iterator[Sandbox]:
     """A sandbox that has been tried: what no submission may do was attempted in it, and failed.
 
     Parameters
     ----------
     seconds : what one run may take.
     hidden : files that must not be readable inside, besides this package's solutions.
+    memory : bytes of address space that it may have.
     platform_is_the_wall : whether an unprivileged user will do where bubblewrap does not run, because the whole machine
         is a container that is thrown away after one submission.
 
@@ -213,7 +218,7 @@ def open_sandbox(seconds: float, hidden: Sequence[Path], platform_is_the_wall: b
         _write_modules(Path(folder))
         problems: list[SandboxError] = []
         for candidate in candidates:
-            sandbox = Sandbox(Path(folder), candidate, seconds)
+            sandbox = Sandbox(Path(folder), candidate, seconds, memory)
             try:
                 _prove(sandbox, secret)
             except SandboxError as problem:
@@ -226,9 +231,9 @@ def open_sandbox(seconds: float, hidden: Sequence[Path], platform_is_the_wall: b
 
 def _prove(sandbox: Sandbox, secret: Sequence[Path]) -> None:
     """Raise SandboxError unless everything that is tried inside fails."""
-    trial = Sandbox(sandbox.own, sandbox.bubblewrap, PROOF_SECONDS)
+    trial = replace(sandbox, seconds=PROOF_SECONDS)
     paths = [str(path.resolve()) for path in secret]
-    job = wire.pack({"seconds": PROOF_SECONDS, "memory": MEMORY, "prove": paths}, {})
+    job = wire.pack({"seconds": PROOF_SECONDS, "memory": sandbox.memory, "prove": paths}, {})
     try:
         answer = trial.run(job)
     except SandboxError as error:

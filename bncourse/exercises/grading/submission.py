@@ -16,7 +16,7 @@ from bncourse.exercises import list_exercises
 from bncourse.exercises.attempt import Attempt
 from bncourse.exercises.exercise import Exercise
 from bncourse.exercises.grading import wire
-from bncourse.exercises.grading.sandbox import MEMORY, Answer, Sandbox
+from bncourse.exercises.grading.sandbox import Answer, Sandbox
 from bncourse.exercises.judge import judge
 from bncourse.exercises.probe import Probe
 from bncourse.exercises.result import Result
@@ -97,7 +97,7 @@ def grade(name: str, content: bytes, exercises: Sequence[Exercise], sandbox: San
     seed = int.from_bytes(os.urandom(8), "big")
     rng = np.random.default_rng(seed)
     probes = {exercise.id: list(exercise.make_probes(rng)) for exercise in exercises}
-    answer = sandbox.run(_job(content, exercises, probes, sandbox.seconds))
+    answer = sandbox.run(_job(content, exercises, probes, sandbox))
     try:
         problem, cells, attempts = _understand(answer, exercises, probes)
     except wire.WireError as error:
@@ -121,12 +121,14 @@ def ungraded(
     return Grade(name, fingerprint, results, problem)
 
 
-def _job(content: bytes, exercises: Sequence[Exercise], probes: Mapping[str, Sequence[Probe]], seconds: float) -> bytes:
+def _job(
+    content: bytes, exercises: Sequence[Exercise], probes: Mapping[str, Sequence[Probe]], sandbox: Sandbox
+) -> bytes:
     """What the child needs: the notebook, and how each exercise calls its function; no answer."""
     arrays = {"notebook": np.frombuffer(content, np.uint8)}
     document = {
-        "seconds": seconds,
-        "memory": MEMORY,
+        "seconds": sandbox.seconds,
+        "memory": sandbox.memory,
         "ids": [exercise.id for exercise in list_exercises()],
         "exercises": [
             {

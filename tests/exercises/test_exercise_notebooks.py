@@ -104,6 +104,36 @@ def test_a_mistake_and_an_exception_in_a_real_kernel(tmp_path):
     assert [output.output_type for output in outputs["hint"]] == ["stream"]
 
 
+def test_cells_run_twice_and_out_of_order_in_a_real_kernel(tmp_path):
+    """A check before its function is an ordinary NameError; after it, the verdict is of the function as it is now."""
+    from bncourse.exercises.source import solution_source, starter_source
+
+    exercise = EXERCISES[0]
+    name = exercise.solution_function.__name__
+    check = f"from bncourse.exercises import {exercise.id}\n\n{exercise.id}.check({name});"
+    cells = [
+        ("early", check),
+        ("starter", starter_source(exercise.solution_function)),
+        ("unwritten", check),
+        ("solution", solution_source(exercise.solution_function, exercise.explanation)),
+        ("right", check),
+        ("again", check),
+        ("back", starter_source(exercise.solution_function)),
+        ("undone", check),
+    ]
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(source, id=id) for id, source in cells])
+    notebook.cells[0].metadata["tags"] = ["raises-exception"]
+    outputs = execute(notebook, tmp_path)
+    assert outputs["early"][0].ename == "NameError"
+    said = {id: outputs[id][0].data["text/plain"].splitlines()[0] for id in ("unwritten", "right", "again", "undone")}
+    assert said == {
+        "unwritten": f"{exercise.id}: not attempted",
+        "right": f"{exercise.id}: passed",
+        "again": f"{exercise.id}: passed",
+        "undone": f"{exercise.id}: not attempted",
+    }
+
+
 def test_the_easy_checks_that_the_pages_warn_of_are_as_easy_as_they_say():
     """With dy all ones dx is zero, and in a large random batch the variance path hardly matters."""
     import numpy as np

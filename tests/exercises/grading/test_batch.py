@@ -144,6 +144,13 @@ def test_every_student_gets_a_page_that_says_what_the_table_says(tmp_path):
     assert "not JSON" in pages["cut.ipynb.html"]
 
 
+def test_progress_counts_every_file(tmp_path):
+    hand_in(tmp_path / "class", a=RIGHT, b=WRONG, c=b"")
+    told = []
+    grade(tmp_path / "class", tmp_path / "grades.csv", progress=lambda *counts: told.append(counts))
+    assert told == [(0, 3), (1, 3), (2, 3), (3, 3)]
+
+
 def test_the_json_holds_the_seed_that_draws_the_probes_again(tmp_path):
     hand_in(tmp_path / "class", wrong=WRONG)
     grade(tmp_path / "class", tmp_path / "grades.csv")

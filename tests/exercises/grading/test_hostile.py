@@ -27,6 +27,7 @@ def test_it_earns_nothing_and_the_next_submission_is_graded(attack, sandbox):
     assert next_result.outcome == "passed", next_result.message
 
 
+@pytest.mark.filterwarnings("ignore::FutureWarning")  # one of them looks at every object of every library
 def test_each_attack_would_succeed_if_its_way_were_open():
     """Catches an attack that is wrong in itself: outside of the sandbox, those that look for the answer find it."""
     import contextlib

@@ -30,9 +30,12 @@ def address(built_book: Path) -> Iterator[str]:
     server.shutdown()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    """Chromium of this machine, or a skip that says how to install it."""
+    """Chromium of this machine, or a skip that says how to install it.
+
+    Closed after each module: while Playwright is open its event loop runs in this thread, and other tests need theirs.
+    """
     program = doctor.browser()
     if program is None:
         unavailable("no Chromium found")

@@ -1,11 +1,12 @@
-"""Batch normalization forward, in inference, and backward in closed form."""
+"""Batch normalization forward, in inference, and backward: in closed form, node by node, and with frozen statistics."""
 
 from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float
 
-from bncourse.reference.statistics import moments, reduction_axes
+from bncourse.reference.normalization import normalize, normalize_backward
+from bncourse.reference.statistics import per_feature, reduction_axes
 from bncourse.reference.validation import (
     require_batch,
     require_data,
@@ -65,10 +66,8 @@ def batch_norm(
     beta = require_per_feature("beta", beta, x)
     require_eps(eps)
     require_batch(x)
-    statistics = moments(x, reduction_axes(x.ndim))
-    inv_std = 1 / np.sqrt(statistics.var + eps)
-    x_hat = _normalize(x, statistics.mean, inv_std)
-    return _affine(x_hat, gamma, beta, x.dtype), Cache(x_hat, inv_std, gamma)
+    x_hat, inv_std = normalize(x, reduction_axes(x.ndim), eps)
+    return _affine(x_hat, gamma, beta, x.dtype), Cache(x_hat, inv_std.ravel(), gamma)
 
 
 def batch_norm_inference(
@@ -101,15 +100,10 @@ def batch_norm_inference(
     ValueError : for a wrong shape, an ``eps`` that is not positive, or a negative variance.
     """
     x = require_data(x)
-    mean, var, gamma, beta = (
-        require_per_feature(name, value, x)
-        for name, value in (("mean", mean), ("var", var), ("gamma", gamma), ("beta", beta))
-    )
-    require_eps(eps)
-    if (var < 0).any():
-        raise ValueError(f"expected var >= 0, got {var.min()} for feature {int(var.argmin())}")
-    inv_std = 1 / np.sqrt(var.astype(np.promote_types(var.dtype, np.float64)) + eps)
-    return _affine(_normalize(x, mean, inv_std), gamma, beta, x.dtype)
+    mean, inv_std = _given_statistics(x, mean, var, eps)
+    gamma = require_per_feature("gamma", gamma, x)
+    beta = require_per_feature("beta", beta, x)
+    return _affine(_x_hat(x, mean, inv_std), gamma, beta, x.dtype)
 
 
 def batch_norm_backward(
@@ -139,31 +133,105 @@ def batch_norm_backward(
     TypeError : if ``dy`` is not of a floating dtype.
     ValueError : if ``dy`` has not the shape of ``x``.
     """
+    dy, dgamma, dbeta = _parameter_gradients(dy, cache)
+    inv_std, gamma = _wide(cache, dy.ndim)
+    dx = normalize_backward(gamma * dy, cache.x_hat, inv_std, reduction_axes(dy.ndim))
+    return dx.astype(dy.dtype), dgamma, dbeta
+
+
+def batch_norm_backward_staged(
+    dy: Float[np.ndarray, "N C *spatial"], cache: Cache
+) -> tuple[Float[np.ndarray, "N C *spatial"], Float[np.ndarray, " C"], Float[np.ndarray, " C"]]:
+    r"""The gradients of :func:`batch_norm_backward`, one node of the graph after the other.
+
+    The graph is :math:`\mu = \overline{x}`, :math:`c = x - \mu`, :math:`q = c^2`, :math:`\sigma^2 = \overline{q}`,
+    :math:`s = (\sigma^2 + \epsilon)^{-1/2}`, :math:`\hat{x} = c\, s`, :math:`y = \gamma \hat{x} + eta`. Each line below
+    passes the gradient of one node to its inputs (chapter 2.1).
+
+    Parameters, returns and errors are those of :func:`batch_norm_backward`.
+    """
+    dy, dgamma, dbeta = _parameter_gradients(dy, cache)
+    axes, count = reduction_axes(dy.ndim), dy.size // dy.shape[1]
+    inv_std, gamma = _wide(cache, dy.ndim)
+    centred = cache.x_hat / inv_std
+
+    dx_hat = gamma * dy  # y = gamma * x_hat + beta
+    dinv_std = (dx_hat * centred).sum(axis=axes, keepdims=True)  # x_hat = centred * inv_std
+    dcentred = dx_hat * inv_std
+    dvar = dinv_std * (-(inv_std**3) / 2)  # inv_std = (var + eps) ** (-1/2)
+    dsquared = dvar / count  # var = squared.mean()
+    dcentred = dcentred + 2 * centred * dsquared  # squared = centred**2
+    dmean = -dcentred.sum(axis=axes, keepdims=True)  # centred = x - mean
+    dx = dcentred + dmean / count  # mean = x.mean()
+    return dx.astype(dy.dtype), dgamma, dbeta
+
+
+def batch_norm_inference_backward(
+    dy: Float[np.ndarray, "N C *spatial"],
+    x: Float[np.ndarray, "N C *spatial"],
+    mean: Float[np.ndarray, " C"],
+    var: Float[np.ndarray, " C"],
+    gamma: Float[np.ndarray, " C"],
+    eps: float = 1e-5,
+) -> tuple[Float[np.ndarray, "N C *spatial"], Float[np.ndarray, " C"], Float[np.ndarray, " C"]]:
+    r"""Gradients of :func:`batch_norm_inference`: the statistics are constants, so nothing is taken off.
+
+    .. math:: dx = \gamma\, s\, dy, \qquad d\gamma = \sum dy\, (x - \mu)\, s, \qquad deta = \sum dy
+
+    Parameters
+    ----------
+    dy : gradient of the loss with respect to ``y``.
+    x, mean, var, gamma, eps : as in :func:`batch_norm_inference`.
+
+    Returns
+    -------
+    dx : of the shape and dtype of ``dy``.
+    dgamma, dbeta : of shape (C,) and the dtype of ``dy``.
+
+    Raises
+    ------
+    TypeError : if an array is not of a floating dtype.
+    ValueError : for a wrong shape, an ``eps`` that is not positive, or a negative variance.
+    """
+    x = require_data(x)
+    mean, inv_std = _given_statistics(x, mean, var, eps)
+    gamma = require_per_feature("gamma", gamma, x)
+    dy, dgamma, dbeta = _parameter_gradients(dy, Cache(_x_hat(x, mean, inv_std), inv_std, gamma))
+    return (per_feature(gamma * inv_std, dy.ndim) * dy).astype(dy.dtype), dgamma, dbeta
+
+
+def _wide(cache: Cache, ndim: int) -> tuple[np.ndarray, np.ndarray]:
+    """inv_std and gamma in float64 or wider, ready to broadcast, so that no product is rounded to float16."""
+    inv_std, gamma = cache.inv_std, cache.gamma.astype(cache.inv_std.dtype)
+    return per_feature(inv_std, ndim), per_feature(gamma, ndim)
+
+
+def _given_statistics(x: np.ndarray, mean: np.ndarray, var: np.ndarray, eps: float) -> tuple[np.ndarray, np.ndarray]:
+    """Checked mean, and ``1 / sqrt(var + eps)`` in float64 or wider."""
+    mean, var = (require_per_feature(name, value, x) for name, value in (("mean", mean), ("var", var)))
+    require_eps(eps)
+    if (var < 0).any():
+        raise ValueError(f"expected var >= 0, got {var.min()} for feature {int(var.argmin())}")
+    return mean, 1 / np.sqrt(var.astype(np.promote_types(var.dtype, np.float64)) + eps)
+
+
+def _parameter_gradients(dy: np.ndarray, cache: Cache) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Checked dy, and the gradients of gamma and beta in its dtype."""
     dy = require_floating("dy", dy)
-    x_hat, inv_std, gamma = cache
-    if dy.shape != x_hat.shape:
-        raise ValueError(f"expected dy of the shape of x, {x_hat.shape}, got {dy.shape}")
-    axes = reduction_axes(dy.ndim)
-    dbeta = dy.sum(axis=axes, dtype=inv_std.dtype)
-    dgamma = (dy * x_hat).sum(axis=axes, dtype=inv_std.dtype)
-    count = dy.size // dy.shape[1]
-    seen = dy - _per_feature(dbeta / count, dy.ndim) - x_hat * _per_feature(dgamma / count, dy.ndim)
-    dx = _per_feature(gamma * inv_std, dy.ndim) * seen
-    return dx.astype(dy.dtype), dgamma.astype(dy.dtype), dbeta.astype(dy.dtype)
+    if dy.shape != cache.x_hat.shape:
+        raise ValueError(f"expected dy of the shape of x, {cache.x_hat.shape}, got {dy.shape}")
+    axes, wide = reduction_axes(dy.ndim), cache.inv_std.dtype
+    dgamma = (dy * cache.x_hat).sum(axis=axes, dtype=wide)
+    dbeta = dy.sum(axis=axes, dtype=wide)
+    return dy, dgamma.astype(dy.dtype), dbeta.astype(dy.dtype)
 
 
-def _normalize(x: np.ndarray, mean: np.ndarray, inv_std: np.ndarray) -> np.ndarray:
+def _x_hat(x: np.ndarray, mean: np.ndarray, inv_std: np.ndarray) -> np.ndarray:
     """Subtract in the dtype of the statistics, where a large mean costs no digits, and round once."""
-    centred = x - _per_feature(mean, x.ndim)
-    x_hat: np.ndarray = centred * _per_feature(inv_std, x.ndim)
+    x_hat: np.ndarray = (x - per_feature(mean, x.ndim)) * per_feature(inv_std, x.ndim)
     return x_hat.astype(np.promote_types(x.dtype, np.float32))
 
 
 def _affine(x_hat: np.ndarray, gamma: np.ndarray, beta: np.ndarray, dtype: np.dtype) -> np.ndarray:
-    y: np.ndarray = _per_feature(gamma, x_hat.ndim) * x_hat + _per_feature(beta, x_hat.ndim)
+    y: np.ndarray = per_feature(gamma, x_hat.ndim) * x_hat + per_feature(beta, x_hat.ndim)
     return y.astype(dtype)
-
-
-def _per_feature(values: np.ndarray, ndim: int) -> np.ndarray:
-    """Shape (C,) as (1, C, 1, ...), so that it broadcasts against data of ``ndim`` axes."""
-    return values.reshape(1, -1, *(1,) * (ndim - 2))

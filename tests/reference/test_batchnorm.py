@@ -9,7 +9,9 @@ from torch.nn.functional import batch_norm as torch_batch_norm
 from bncourse.reference import (
     batch_norm,
     batch_norm_backward,
+    batch_norm_backward_staged,
     batch_norm_inference,
+    batch_norm_inference_backward,
     moments,
     numeric_gradient,
     reduction_axes,
@@ -197,3 +199,39 @@ ONES = np.ones(3)
 def test_errors_name_the_argument_and_what_it_got(call, error, message):
     with pytest.raises(error, match=message):
         call()
+
+
+@settings(max_examples=100)
+@given(cases())
+def test_the_staged_backward_pass_is_the_closed_form(case):
+    """Two derivations of one gradient, in two orders of operations."""
+    _, cache = batch_norm(case.x, case.gamma, case.beta, case.eps)
+    closed, staged = batch_norm_backward(case.dy, cache), batch_norm_backward_staged(case.dy, cache)
+    assert np.abs(closed[0] - staged[0]).max() < 1e-12 * gradient_scale(case)
+    for one, other in zip(closed[1:], staged[1:], strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+@settings(max_examples=100)
+@given(cases())
+def test_the_backward_pass_with_frozen_statistics_agrees_with_torch(case):
+    rng = np.random.default_rng(case.x.shape[1])
+    mean, var = rng.normal(size=case.x.shape[1]), rng.uniform(0, 4, case.x.shape[1])
+    x, gamma, beta = (torch.tensor(np.ascontiguousarray(a), requires_grad=True) for a in case[:3])
+    y = torch_batch_norm(x, torch.tensor(mean), torch.tensor(var), gamma, beta, training=False, eps=case.eps)
+    y.backward(torch.tensor(np.ascontiguousarray(case.dy)))
+    found = batch_norm_inference_backward(case.dy, case.x, mean, var, case.gamma, case.eps)
+    for ours, theirs in zip(found, (x.grad, gamma.grad, beta.grad), strict=True):
+        assert relative_error(ours, theirs.numpy()) < 1e-11
+
+
+def test_frozen_statistics_take_nothing_off():
+    """Catches the training-mode projections left in inference: a common offset of dy comes back, scaled."""
+    rng = np.random.default_rng(0)
+    x, mean, var, gamma = rng.normal(3, 2, (6, 2)), rng.normal(size=2), rng.uniform(1, 2, 2), np.array([2.0, -0.5])
+    dx, _, _ = batch_norm_inference_backward(np.ones((6, 2)), x, mean, var, gamma, 0.1)
+    np.testing.assert_allclose(dx, np.broadcast_to(gamma / np.sqrt(var + 0.1), (6, 2)), rtol=1e-14)
+    with pytest.raises(ValueError, match="var >= 0"):
+        batch_norm_inference_backward(np.ones((6, 2)), x, mean, -var, gamma)
+    with pytest.raises(ValueError, match="dy of the shape of x"):
+        batch_norm_inference_backward(np.ones((5, 2)), x, mean, var, gamma)

@@ -13,7 +13,7 @@ from bncourse.reference.batchnorm import (
     batch_norm_inference,
     batch_norm_inference_backward,
 )
-from bncourse.reference.gradcheck import numeric_gradient, relative_error
+from bncourse.reference.gradcheck import complex_step_gradient, numeric_gradient, relative_error
 from bncourse.reference.norms import (
     NormCache,
     group_norm,
@@ -38,6 +38,7 @@ __all__ = [
     "batch_norm_backward_staged",
     "batch_norm_inference",
     "batch_norm_inference_backward",
+    "complex_step_gradient",
     "group_norm",
     "group_norm_backward",
     "instance_norm",

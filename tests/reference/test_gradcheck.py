@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from bncourse.reference import numeric_gradient, relative_error
+from bncourse.reference import complex_step_gradient, numeric_gradient, relative_error
 
 
 def test_gradient_of_a_known_function():
@@ -71,3 +71,33 @@ def test_a_gradient_of_zeros_is_completely_wrong():
 def test_errors_name_the_argument_and_what_it_got(call, error, message):
     with pytest.raises(error, match=message):
         call()
+
+
+def transform(x):
+    """Batch norm with plain formulas, which complex numbers may pass."""
+    centred = x - x.mean(axis=0)
+    return centred / np.sqrt((centred**2).mean(axis=0) + 1e-5)
+
+
+def test_a_complex_step_is_right_to_the_last_digits():
+    """Catches a step that is subtracted somewhere: finite differences lose six digits more."""
+    from bncourse.reference import batch_norm, batch_norm_backward
+
+    rng = np.random.default_rng(9)
+    x, dy, ones = rng.normal(3, 2, (6, 3)), rng.normal(1, 1, (6, 3)), np.ones(3)
+    dx, _, _ = batch_norm_backward(dy, batch_norm(x, ones, 0 * ones)[1])
+    stepped = relative_error(complex_step_gradient(transform, x, dy), dx)
+    differenced = relative_error(numeric_gradient(transform, x, dy), dx)
+    assert stepped < 1e-14
+    assert differenced > 100 * stepped
+
+
+def test_a_complex_step_refuses_a_function_that_drops_it():
+    """Catches a gradient of zeros from a function that takes the real part."""
+    for drops in (np.abs, np.real):
+        with pytest.raises(TypeError, match="expected f to return complex numbers"):
+            complex_step_gradient(drops, np.ones(3))
+    with pytest.raises(ValueError, match=r"dy of the shape of f\(x\), \(3,\)"):
+        complex_step_gradient(np.sin, np.ones(3), np.ones(4))
+    with pytest.raises(ValueError, match="step > 0"):
+        complex_step_gradient(np.sin, np.ones(3), step=0.0)

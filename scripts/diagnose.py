@@ -36,6 +36,10 @@ OUTCOMES = ("accepted", "named", "named partly", "named otherwise", "not named",
 # Mutants that pass because they compute the same, by exercise and changed line, each with the reason.
 EQUIVALENT = {
     "merge": {"if count <= 0:": "a count is never negative"},
+    "welford": {
+        "count, mean, m2 = 0, 1.0, 0.0": "the first value replaces whatever the mean starts from",
+        "count, mean, m2 = 0, -1.0, 0.0": "the first value replaces whatever the mean starts from",
+    },
 }
 
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from copy import deepcopy
 from dataclasses import dataclass, field
+from operator import length_hint
 from typing import Any
 
 import numpy as np
@@ -41,13 +42,15 @@ class Probe:
 
     @property
     def shapes(self) -> str:
-        """The sizes of the arguments, for a message: ``x (9, 4), gamma (4,)``, or ``a of 9, b of 4`` for parts."""
+        """The sizes of the arguments, for a message: ``x (9, 4), gamma (4,)``; ``a of 9`` for parts and streams."""
         sizes = []
         for name, value in self.arguments.items():
             if isinstance(value, np.ndarray):
                 sizes.append(f"{name} {value.shape}")
             elif isinstance(value, tuple):
                 sizes.append(f"{name} of {value[0]}")
+            elif isinstance(value, Iterator):
+                sizes.append(f"{name} of {length_hint(value)}")
         return ", ".join(sizes)
 
 

@@ -378,4 +378,69 @@ def merge_in_float32(a, b):
     return count, mean_a + delta * share, m2_a + m2_b + delta * delta * n * share
 
 
+def stored_then_two_passes(values):
+    data = np.array(list(values))
+    return data.mean(), np.square(data - data.mean()).mean()
+
+
+def by_merging_single_values(values):
+    count, mean, m2 = 0, 0.0, 0.0
+    for x in values:
+        delta = x - mean
+        m2 += delta**2 * count / (count + 1)
+        mean = (count * mean + x) / (count + 1)
+        count += 1
+    return mean, m2 / count
+
+
+def shifted_by_the_first_value(values):
+    shift = next(values)
+    total = squares = 0.0
+    count = 1
+    for x in values:
+        total += x - shift
+        squares += (x - shift) ** 2
+        count += 1
+    return shift + total / count, (squares - total**2 / count) / count
+
+
+def the_standard_library(values):
+    import statistics
+
+    data = list(values)
+    return statistics.fmean(data), statistics.pvariance(data)
+
+
+def in_blocks(values):
+    from itertools import islice
+
+    count, mean, m2 = 0, 0.0, 0.0
+    while block := list(islice(values, 4)):
+        part = np.array(block)
+        delta, total = part.mean() - mean, count + part.size
+        m2 += np.square(part - part.mean()).sum() + delta**2 * count * part.size / total
+        mean += delta * part.size / total
+        count = total
+    return mean, m2 / count
+
+
+def stream_in_float32(values):
+    count, mean, m2 = 0, np.float32(0), np.float32(0)
+    for value in values:
+        x = np.float32(value)
+        count += 1
+        delta = x - mean
+        mean = mean + delta / np.float32(count)
+        m2 = m2 + delta * (x - mean)
+    return mean, m2 / np.float32(count)
+
+
+WELFORD = [
+    stored_then_two_passes,
+    by_merging_single_values,
+    shifted_by_the_first_value,
+    the_standard_library,
+    in_blocks,
+    stream_in_float32,
+]
 MERGE = [by_sums, early_return, as_arrays, value_by_value, list_returned, merge_in_float32]

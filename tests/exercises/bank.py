@@ -4,9 +4,9 @@ import os
 
 import numpy as np
 
-from bncourse.exercises import bn_backward, bn_forward, merge, running_statistics
+from bncourse.exercises import bn_backward, bn_forward, merge, running_statistics, welford
 
-EXERCISES = [bn_forward, bn_backward, running_statistics, merge]
+EXERCISES = [bn_forward, bn_backward, running_statistics, merge, welford]
 SEEDS = range(int(os.environ.get("BNCOURSE_TEST_SEEDS", "5")))
 
 

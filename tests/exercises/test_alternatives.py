@@ -3,12 +3,18 @@
 import numpy as np
 import pytest
 
-from bncourse.exercises import bn_backward, bn_forward, merge, running_statistics
+from bncourse.exercises import bn_backward, bn_forward, merge, running_statistics, welford
 from bncourse.reference import RunningStatistics, batch_norm, batch_norm_backward
-from tests.exercises.alternatives import BACKWARD, FORWARD, MERGE, RUNNING
+from tests.exercises.alternatives import BACKWARD, FORWARD, MERGE, RUNNING, WELFORD
 from tests.exercises.bank import EXERCISES, SEEDS, verdict
 
-ALTERNATIVES = {bn_forward.id: FORWARD, bn_backward.id: BACKWARD, running_statistics.id: RUNNING, merge.id: MERGE}
+ALTERNATIVES = {
+    bn_forward.id: FORWARD,
+    bn_backward.id: BACKWARD,
+    running_statistics.id: RUNNING,
+    merge.id: MERGE,
+    welford.id: WELFORD,
+}
 PAIRS = [(exercise, function) for exercise in EXERCISES for function in ALTERNATIVES[exercise.id]]
 
 

@@ -210,7 +210,11 @@ def test_the_starter_is_the_solution_without_its_body(exercise):
     head = starter.removesuffix("    raise NotImplementedError")
     assert head != starter
     assert solution.startswith(head)
-    equation = {"running_statistics": "(1 - momentum) * old", "merge": "m2 = sum((x - mean)**2)"}
+    equation = {
+        "running_statistics": "(1 - momentum) * old",
+        "merge": "m2 = sum((x - mean)**2)",
+        "welford": "mean_k = mean_(k-1) + (x - mean_(k-1)) / k",
+    }
     assert equation.get(exercise.id, "sqrt(var + eps)") in starter, "the docstring states the equation"
     assert len(solution) > len(head) + 200, "the solution explains itself"
     assert "shown" not in starter

@@ -133,6 +133,8 @@ def _value(document: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> Any
         return arrays[document["array"]].copy()
     if "tuple" in document:
         return tuple(_value(item, arrays) for item in document["tuple"])
+    if "iterator" in document:
+        return iter([_value(item, arrays) for item in document["iterator"]])
     return document["value"]
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import os
 import stat
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -162,10 +163,12 @@ def encode(value: Any, arrays: dict[str, np.ndarray]) -> dict[str, Any]:
         return {"array": name}
     if isinstance(value, tuple):
         return {"tuple": [encode(item, arrays) for item in value]}
+    if isinstance(value, Iterator):  # one over a list, which a copy leaves where it is
+        return {"iterator": [encode(item, arrays) for item in copy(value)]}
     if value is None or isinstance(value, bool | int | float | str):
         return {"value": value}
     raise TypeError(
-        f"expected a probe's argument to be an array, a number, text or a tuple, got {type(value).__name__}"
+        f"expected a probe's argument to be an array, number, text, tuple or iterator, got {type(value).__name__}"
     )
 
 

@@ -19,8 +19,10 @@ SINGLE_ALONE = "So the recurrence is right. A single value is its own mean, and 
 def streamed_statistics(values):
     """Mean and biased variance of numbers that come one after another.
 
-    With the k-th value x:  mean_k = mean_(k-1) + (x - mean_(k-1)) / k
-                            m2_k = m2_(k-1) + (x - mean_(k-1)) * (x - mean_k)
+    With the k-th value, x:
+
+    mean_k = mean_(k-1) + (x - mean_(k-1)) / k
+    m2_k = m2_(k-1) + (x - mean_(k-1)) * (x - mean_k)
 
     Both start at 0. After m values the biased variance is m2 / m.
 

@@ -20,7 +20,10 @@ def test_the_numpy_chapters_run_on_a_hosted_image_and_leave_it_as_it_is(built_bo
     # Only the notebook is at hand, under another name; the wheel is where the first cell looks for it.
     folder = tmp_path / "content" / "deep" / "down"
     folder.mkdir(parents=True)
-    chapters = [path for part in ("1_transform", "2_backprop") for path in sorted((export / "book" / part).iterdir())]
+    parts = [path for part in ("1_transform", "2_backprop") for path in sorted((export / "book" / part).iterdir())]
+    # A hosted image has PyTorch, which may be gigabytes: a chapter that cannot do without is left to Binder's test.
+    chapters = [path for path in parts if '"import torch' not in path.read_text(encoding="utf-8")]
+    assert len(chapters) >= 5
     notebooks = []
     for number, chapter in enumerate(chapters):
         notebooks.append(folder / f"Copy of {number}.ipynb")

@@ -145,7 +145,7 @@ def batch_norm_backward_staged(
     r"""The gradients of :func:`batch_norm_backward`, one node of the graph after the other.
 
     The graph is :math:`\mu = \overline{x}`, :math:`c = x - \mu`, :math:`q = c^2`, :math:`\sigma^2 = \overline{q}`,
-    :math:`s = (\sigma^2 + \epsilon)^{-1/2}`, :math:`\hat{x} = c\, s`, :math:`y = \gamma \hat{x} + eta`. Each line below
+    :math:`s = (\sigma^2 + \epsilon)^{-1/2}`, :math:`\hat{x} = c\, s`, :math:`y = \gamma \hat{x} + \beta`. Each line below
     passes the gradient of one node to its inputs (chapter 2.1).
 
     Parameters, returns and errors are those of :func:`batch_norm_backward`.
@@ -176,7 +176,7 @@ def batch_norm_inference_backward(
 ) -> tuple[Float[np.ndarray, "N C *spatial"], Float[np.ndarray, " C"], Float[np.ndarray, " C"]]:
     r"""Gradients of :func:`batch_norm_inference`: the statistics are constants, so nothing is taken off.
 
-    .. math:: dx = \gamma\, s\, dy, \qquad d\gamma = \sum dy\, (x - \mu)\, s, \qquad deta = \sum dy
+    .. math:: dx = \gamma\, s\, dy, \qquad d\gamma = \sum dy\, (x - \mu)\, s, \qquad d\beta = \sum dy
 
     Parameters
     ----------

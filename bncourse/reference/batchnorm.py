@@ -145,8 +145,8 @@ def batch_norm_backward_staged(
     r"""The gradients of :func:`batch_norm_backward`, one node of the graph after the other.
 
     The graph is :math:`\mu = \overline{x}`, :math:`c = x - \mu`, :math:`q = c^2`, :math:`\sigma^2 = \overline{q}`,
-    :math:`s = (\sigma^2 + \epsilon)^{-1/2}`, :math:`\hat{x} = c\, s`, :math:`y = \gamma \hat{x} + \beta`. Each line below
-    passes the gradient of one node to its inputs (chapter 2.1).
+    :math:`s = (\sigma^2 + \epsilon)^{-1/2}`, :math:`\hat{x} = c\, s`, :math:`y = \gamma \hat{x} + \beta`. Each line
+    below passes the gradient of one node to its inputs (chapter 2.1).
 
     Parameters, returns and errors are those of :func:`batch_norm_backward`.
     """

@@ -435,6 +435,62 @@ def stream_in_float32(values):
     return mean, m2 / np.float32(count)
 
 
+def frozen_by_loops(dy, x, gamma, running_mean, running_var, eps):
+    n, c = x.shape
+    dx, dgamma, dbeta = [[0.0] * c for _ in range(n)], [0.0] * c, [0.0] * c
+    for j in range(c):
+        slope = 1 / math.sqrt(running_var[j] + eps)
+        for i in range(n):
+            dx[i][j] = dy[i, j] * gamma[j] * slope
+            dgamma[j] += dy[i, j] * (x[i, j] - running_mean[j]) * slope
+            dbeta[j] += dy[i, j]
+    return dx, dgamma, dbeta
+
+
+def frozen_by_einsum(dy, x, gamma, running_mean, running_var, eps):
+    inv_std = (running_var + eps) ** -0.5
+    dgamma = np.einsum("nc,nc->c", dy, x) - running_mean * np.einsum("nc->c", dy)
+    return np.einsum("nc,c,c->nc", dy, gamma, inv_std), dgamma * inv_std, np.einsum("nc->c", dy)
+
+
+def frozen_node_by_node(dy, x, gamma, running_mean, running_var, eps):
+    std = np.sqrt(running_var + eps)
+    x_hat = (x - running_mean) / std
+    dx_hat = dy * gamma
+    return dx_hat / std, np.sum(dy * x_hat, axis=0), np.sum(dy, axis=0)
+
+
+def frozen_transposed(dy, x, gamma, running_mean, running_var, eps):
+    inv_std = 1 / np.sqrt(running_var + eps)[:, None]
+    rows = (x.T - running_mean[:, None]) * inv_std
+    return (gamma[:, None] * inv_std * dy.T).T, (dy.T * rows).sum(1), dy.T.sum(1)
+
+
+def frozen_in_float32(dy, x, gamma, running_mean, running_var, eps):
+    inv_std = 1 / np.sqrt(running_var + eps)
+    gradients = gamma * inv_std * dy, (dy * (x - running_mean) * inv_std).sum(0), dy.sum(0)
+    return tuple(gradient.astype(np.float32) for gradient in gradients)
+
+
+def frozen_autograd(dy, x, gamma, running_mean, running_var, eps):
+    import torch
+
+    x, gamma = (torch.tensor(value, requires_grad=True) for value in (x, gamma))
+    beta = torch.zeros_like(gamma, requires_grad=True)
+    statistics = torch.tensor(running_mean), torch.tensor(running_var)
+    y = torch.nn.functional.batch_norm(x, *statistics, gamma, beta, training=False, eps=eps)
+    y.backward(torch.tensor(dy))
+    return x.grad.numpy(), gamma.grad.numpy(), beta.grad.numpy()
+
+
+INFERENCE = [
+    frozen_by_loops,
+    frozen_by_einsum,
+    frozen_node_by_node,
+    frozen_transposed,
+    frozen_in_float32,
+    frozen_autograd,
+]
 WELFORD = [
     stored_then_two_passes,
     by_merging_single_values,

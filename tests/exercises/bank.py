@@ -4,9 +4,9 @@ import os
 
 import numpy as np
 
-from bncourse.exercises import bn_backward, bn_forward, merge, running_statistics, welford
+from bncourse.exercises import bn_backward, bn_backward_inference, bn_forward, merge, running_statistics, welford
 
-EXERCISES = [bn_forward, bn_backward, running_statistics, merge, welford]
+EXERCISES = [bn_forward, bn_backward, running_statistics, merge, welford, bn_backward_inference]
 SEEDS = range(int(os.environ.get("BNCOURSE_TEST_SEEDS", "5")))
 
 

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from bncourse.exercises import bn_backward, bn_forward, merge, running_statistics, welford
+from bncourse.exercises import bn_backward, bn_backward_inference, bn_forward, merge, running_statistics, welford
 from bncourse.reference import RunningStatistics, batch_norm, batch_norm_backward
-from tests.exercises.alternatives import BACKWARD, FORWARD, MERGE, RUNNING, WELFORD
+from tests.exercises.alternatives import BACKWARD, FORWARD, INFERENCE, MERGE, RUNNING, WELFORD
 from tests.exercises.bank import EXERCISES, SEEDS, verdict
 
 ALTERNATIVES = {
@@ -14,6 +14,7 @@ ALTERNATIVES = {
     running_statistics.id: RUNNING,
     merge.id: MERGE,
     welford.id: WELFORD,
+    bn_backward_inference.id: INFERENCE,
 }
 PAIRS = [(exercise, function) for exercise in EXERCISES for function in ALTERNATIVES[exercise.id]]
 

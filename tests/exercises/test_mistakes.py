@@ -6,10 +6,24 @@ import numpy as np
 import pytest
 
 from bncourse.exercises.faults import compatible_sets
-from tests.exercises import backward_mistakes, forward_mistakes, merge_mistakes, running_mistakes, welford_mistakes
+from tests.exercises import (
+    backward_mistakes,
+    forward_mistakes,
+    inference_mistakes,
+    merge_mistakes,
+    running_mistakes,
+    welford_mistakes,
+)
 from tests.exercises.bank import EXERCISES, SEEDS, verdict
 
-MISTAKES = (forward_mistakes, backward_mistakes, running_mistakes, merge_mistakes, welford_mistakes)
+MISTAKES = (
+    forward_mistakes,
+    backward_mistakes,
+    running_mistakes,
+    merge_mistakes,
+    welford_mistakes,
+    inference_mistakes,
+)
 BANK = dict(zip((exercise.id for exercise in EXERCISES), MISTAKES, strict=True))
 
 

@@ -213,6 +213,7 @@ def test_the_starter_is_the_solution_without_its_body(exercise):
     equation = {
         "running_statistics": "(1 - momentum) * old",
         "merge": "m2 = sum((x - mean)**2)",
+        "bn_backward_inference": "sqrt(running_var + eps)",
         "welford": "mean_k = mean_(k-1) + (x - mean_(k-1)) / k",
     }
     assert equation.get(exercise.id, "sqrt(var + eps)") in starter, "the docstring states the equation"

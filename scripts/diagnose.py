@@ -37,8 +37,8 @@ OUTCOMES = ("accepted", "named", "named partly", "named otherwise", "not named",
 EQUIVALENT = {
     "merge": {"if count <= 0:": "a count is never negative"},
     "welford": {
-        "count, mean, m2 = 0, 1.0, 0.0": "the first value replaces whatever the mean starts from",
-        "count, mean, m2 = 0, -1.0, 0.0": "the first value replaces whatever the mean starts from",
+        "count, mean, m2 = 0, 1.0, 0.0": "the first value replaces it",
+        "count, mean, m2 = 0, -1.0, 0.0": "the first value replaces it",
     },
 }
 

@@ -1,8 +1,8 @@
 """Turn the MyST constructs that a chapter may use into Markdown that any notebook program shows.
 
 References become links to the site, or plain text where the site is unknown; equations carry their number as a
-``\\tag``; directives become block quotes and ``<details>``. What is not known here is refused, so that no reader of a
-plain copy meets raw MyST.
+``\\tag``; directives become block quotes and ``<details>``, an interactive figure the text that stands for it. What is
+not known here is refused, so that no reader of a plain copy meets raw MyST.
 """
 
 import re
@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from posixpath import dirname, join, normpath
 
+from interactive import anchor
 from repository import Repository
 
 ADMONITIONS = {"note": "Note", "tip": "Tip", "important": "Important", "warning": "Warning"}
@@ -133,11 +134,11 @@ def closing(lines: list[str], start: int, fence: str) -> int:
 
 
 def directive(info: str, body: list[str], page: str, book: Book) -> Iterator[str]:
-    """Yield an admonition as a block quote and a dropdown as ``<details>``."""
+    """Yield an admonition, and the text of an interactive figure, as a block quote, and a dropdown as ``<details>``."""
     match = DIRECTIVE.fullmatch(info)
     assert match is not None
     name, argument = match["name"], match["argument"]
-    if name not in {*ADMONITIONS, "admonition", "dropdown"}:
+    if name not in {*ADMONITIONS, "admonition", "dropdown", "interactive"}:
         raise UnknownConstructError(f"the directive {name!r}")
     folded = name == "dropdown"
     while body and (option := OPTION.match(body[0])):
@@ -147,7 +148,11 @@ def directive(info: str, body: list[str], page: str, book: Book) -> Iterator[str
         body = body[1:]
     if name in ADMONITIONS and argument:
         body, argument = [argument, *body], ""
-    title = inline(argument, page, book) or ADMONITIONS.get(name, "More")
+    if name == "interactive":
+        target = {"page": page, "anchor": anchor(argument)}
+        title = f"Interactive figure, {book.link('on the page in the book', target)}"
+    else:
+        title = inline(argument, page, book) or ADMONITIONS.get(name, "More")
     text = "\n".join(blocks(body, page, book, quoted=not folded)).strip("\n").split("\n")
     if folded:
         yield from ("<details>", f"<summary>{title}</summary>", "", *text, "", "</details>")

@@ -132,6 +132,12 @@ Nested.
 :::
 ::::""",
     ("draw()\nplt.show()", "picture"),
+    """\
+:::{interactive} transform
+What the figure shows, by {eq}`eq-sum`.
+
+With a second paragraph.
+:::""",
     "```text\n{ref}`left alone`\n$$ x $$\n```",
 ]
 

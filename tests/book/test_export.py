@@ -110,6 +110,8 @@ def test_the_sample_book_becomes_plain(sample: Path, wheel_at_hand: None) -> Non
         "> **Tip**\n>\n> Nested.\n\n</details>",
         f"see [Fig. 1.2.1]({site}/book/1_one/2_first.html#fig-dot) and [picture 1.2.1]",
         "**Fig. 1.2.1** A square.",
+        f"**Interactive figure, [on the page in the book]({site}/book/1_one/2_first.html#interactive-transform)**\n>\n"
+        f"> What the figure shows, by [(1.2.3)]({site}/book/1_one/2_first.html#equation-eq-sum).\n>\n> With a second",
         "```text\n{ref}`left alone`\n$$ x $$\n```",
     ):
         assert expected in text, expected

@@ -1,6 +1,7 @@
 """The book builds from what the extra [book] brings, and says honestly what it does not know."""
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -76,6 +77,27 @@ def test_a_warning_fails_the_build(tmp_path: Path) -> None:
     result = build(folder)
     assert result.returncode != 0
     assert "nowhere" in result.stderr
+
+
+def test_an_interactive_figure_is_loaded_where_it_stands_and_nowhere_else(known: Path) -> None:
+    page = (known / "book/1_one/2_first.html").read_text(encoding="utf-8")
+    assert re.search(r'<script type="module" src="../../_static/figures/mount.mjs[^"]*">', page)
+    assert re.search(r'<div class="interactive [^>]*id="interactive-transform">\s*<p>What the figure shows', page)
+    others = [path for path in known.rglob("*.html") if path.name != "2_first.html"]
+    assert len(others) > 3
+    for path in others:
+        assert "figures/" not in path.read_text(encoding="utf-8"), path.name
+
+
+def test_an_interactive_figure_needs_its_module_and_a_text(tmp_path: Path) -> None:
+    """Catches a name with a slip, which would leave the text on the page for ever."""
+    folder = write_sample(tmp_path / "copy")
+    text = "(ch-intro)=\n# A sample\n\n:::{interactive} transfrom\nText.\n:::\n\n:::{interactive} transform\n:::\n"
+    (folder / "book/intro.md").write_text(text, encoding="utf-8")
+    result = build(folder)
+    assert result.returncode != 0
+    assert "no interactive figure 'transfrom'" in result.stderr
+    assert "'transform' needs a text" in result.stderr
 
 
 def test_the_book_builds_without_torch_and_the_laboratory(tmp_path: Path) -> None:

@@ -79,8 +79,8 @@ def contrast(colours: tuple[str, str]) -> float:
     return (light + 0.05) / (dark + 0.05)
 
 
-def visit(page: Page, url: str) -> tuple[dict[str, Any], list[str]]:
-    """Open a page and return what it measures, and everything that went wrong on the way."""
+def watch(page: Page, url: str) -> list[str]:
+    """Keep a page that will open this address from leaving the site; return the list of what goes wrong from now on."""
     troubles: list[str] = []
 
     def only_here(route: Route) -> None:
@@ -95,6 +95,12 @@ def visit(page: Page, url: str) -> tuple[dict[str, Any], list[str]]:
     page.on("pageerror", lambda error: troubles.append(f"page error: {error}"))
     page.on("requestfailed", lambda request: troubles.append(f"failed: {request.url}"))
     page.on("response", lambda reply: troubles.append(f"{reply.status}: {reply.url}") if reply.status >= 400 else None)
+    return troubles
+
+
+def visit(page: Page, url: str) -> tuple[dict[str, Any], list[str]]:
+    """Open a page and return what it measures, and everything that went wrong on the way."""
+    troubles = watch(page, url)
     page.goto(url, wait_until="load")
     page.wait_for_function("['light', 'dark'].includes(document.documentElement.dataset.theme)")
     return page.evaluate(MEASURE), troubles

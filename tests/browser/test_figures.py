@@ -1,0 +1,392 @@
+"""The interactive figures in a browser: by keyboard, by pointer, by ear, in both themes, and without JavaScript."""
+
+import re
+from collections.abc import Callable, Iterator
+
+import pytest
+from playwright.sync_api import Browser, Locator, Page, Route, expect
+
+from tests.browser.test_pages import WIDTHS, contrast, watch
+
+pytestmark = pytest.mark.browser
+
+PLACES = {
+    "transform": "book/1_transform/2_the_transform.html",
+    "projections": "book/2_backprop/2_closed_form.html",
+}
+Opened = Callable[..., Locator]
+
+# The colour in which every part of a drawing appears on the page, and the page behind it.
+COLOURS = """
+(figure) => {
+  const back = getComputedStyle(document.body).backgroundColor;
+  const parse = (colour) => colour.match(/[\\d.]+/g).map(Number);
+  const seen = (colour, opacity) => {
+    const [over, under] = [parse(colour), parse(back)];
+    return "rgb(" + [0, 1, 2].map((i) => over[i] * opacity + under[i] * (1 - opacity)).join(", ") + ")";
+  };
+  const kinds = "svg :is(path, rect, circle, text), p:not(.figure-summary), label, output, button";
+  const parts = [...figure.querySelectorAll(kinds)];
+  return parts.filter((part) => part.getClientRects().length).map((part) => {
+    const style = getComputedStyle(part);
+    const name = `${part.tagName} ${part.getAttribute("class") || ""}`;
+    const text = !part.ownerSVGElement || part.tagName === "text";
+    if (!part.ownerSVGElement) return [name, style.color, back, text];
+    // What has an outline is told from the page by it.
+    const outlined = style.stroke !== "none" && part.getAttribute("class") === "figure-band";
+    const filled = style.fill !== "none" && part.tagName !== "path" || part.classList.contains("figure-bars");
+    return filled && !outlined
+      ? [name, seen(style.fill, Number(style.fillOpacity)), back, text]
+      : [name, seen(style.stroke, Number(style.strokeOpacity)), back, text];
+  });
+}
+"""
+
+
+@pytest.fixture
+def opened(browser: Browser, address: str) -> Iterator[Opened]:
+    """Opens the page of a figure and returns the figure; at the end, nothing may have gone wrong on the page."""
+    contexts, troubles = [], []
+
+    def show(name: str, width: str = "desk", theme: str = "light", **options: bool) -> Locator:
+        context = browser.new_context(
+            viewport={"width": WIDTHS[width], "height": 900}, color_scheme=theme, reduced_motion="reduce", **options
+        )
+        contexts.append(context)
+        page = context.new_page()
+        url = f"{address}/{PLACES[name]}"
+        troubles.append(watch(page, url))
+        # Formulas are looked at elsewhere, and typesetting a chapter takes most of the time.
+        page.route("**/mathjax/**", lambda route: route.fulfill(body="", content_type="text/javascript"))
+        page.goto(url, wait_until="load")
+        figure = page.locator(f"#interactive-{name} > .interactive-figure")
+        figure.scroll_into_view_if_needed()
+        return figure
+
+    yield show
+    assert [trouble for page in troubles for trouble in page] == []
+    for context in contexts:
+        context.close()
+
+
+def description(figure: Locator, title: str) -> str:
+    """Return what a drawing tells a screen reader."""
+    drawing = figure.get_by_role("img", name=title)
+    named = drawing.get_attribute("aria-describedby")
+    return figure.page.locator(f"#{named}").text_content() or ""
+
+
+def numbers(text: str) -> list[float]:
+    return [float(number.replace("−", "-")) for number in re.findall(r"−?\d+(?:\.\d+)?", text)]
+
+
+def value(slider: Locator) -> float:
+    return float(slider.input_value())
+
+
+@pytest.mark.parametrize("name", PLACES)
+def test_a_figure_takes_the_place_of_its_text(name: str, opened: Opened) -> None:
+    figure = opened(name)
+    expect(figure).to_be_visible()
+    place = figure.page.locator(f"#interactive-{name}")
+    assert place.evaluate("place => place.children.length") == 1
+    expect(figure).to_have_attribute("role", "group")
+
+
+@pytest.mark.parametrize("name", PLACES)
+def test_everything_in_it_has_a_name_and_every_picture_a_description(name: str, opened: Opened) -> None:
+    figure = opened(name)
+    sliders = figure.get_by_role("slider")
+    inputs = figure.locator("input:visible")
+    labels = [slider.evaluate("input => input.ariaLabel || input.labels[0].textContent") for slider in inputs.all()]
+    assert len(labels) == sliders.count() >= 6
+    assert len(set(labels)) == len(labels)
+    for label in labels:
+        slider = figure.get_by_role("slider", name=label, exact=True)
+        expect(slider).to_have_count(1)
+        assert slider.get_attribute("aria-valuetext")
+    for picture in figure.get_by_role("img").all():
+        title = picture.locator("title").text_content()
+        assert title
+        assert len(numbers(description(figure, title))) >= 2
+    for button in figure.get_by_role("button").all():
+        assert (button.text_content() or "").strip()
+
+
+@pytest.mark.parametrize("name", PLACES)
+@pytest.mark.parametrize("width", WIDTHS)
+def test_it_fits_and_can_be_hit(name: str, width: str, opened: Opened) -> None:
+    """Every control is 24 pixels or more in both directions, and nothing is wider than the figure."""
+    figure = opened(name, width)
+    for control in [*figure.locator("input:visible").all(), *figure.get_by_role("button").all()]:
+        box = control.bounding_box()
+        assert box is not None
+        assert min(box["width"], box["height"]) >= 24
+    outside = figure.evaluate(
+        """figure => {
+          const edge = figure.getBoundingClientRect();
+          return [...figure.querySelectorAll("*:not(.figure-summary)")].filter((part) => {
+            const box = part.getBoundingClientRect();
+            return box.width && (box.right > edge.right + 0.5 || box.left < edge.left - 0.5);
+          }).map((part) => part.outerHTML.slice(0, 80));
+        }"""
+    )
+    assert outside == []
+    cut = figure.evaluate(
+        """figure => [...figure.querySelectorAll("svg text")].filter((text) => {
+          const [box, edge] = [text.getBoundingClientRect(), text.ownerSVGElement.getBoundingClientRect()];
+          return box.right > edge.right + 0.5 || box.left < edge.left - 0.5 || box.bottom > edge.bottom + 0.5;
+        }).map((text) => text.textContent)"""
+    )
+    assert cut == [], "numbers are cut off"
+
+
+@pytest.mark.parametrize("name", PLACES)
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_it_can_be_read_in_both_themes(name: str, theme: str, opened: Opened) -> None:
+    """Text has a contrast of 4.5, lines and areas 3, as WCAG 2 asks."""
+    colours = opened(name, theme=theme).evaluate(COLOURS)
+    assert len(colours) > 30
+    weak = {part for part, front, back, text in colours if contrast((front, back)) < (4.5 if text else 3)}
+    assert weak == set()
+
+
+@pytest.mark.parametrize("name", PLACES)
+def test_the_focus_is_seen(name: str, opened: Opened) -> None:
+    figure = opened(name)
+    for control in [figure.locator("input:visible").last, figure.get_by_role("button").first]:
+        figure.page.keyboard.press("Tab")  # so that focus counts as the keyboard's
+        control.focus()
+        assert control.evaluate("node => getComputedStyle(node).outlineStyle") == "solid"
+        assert control.evaluate("node => parseFloat(getComputedStyle(node).outlineWidth)") >= 2
+
+
+@pytest.mark.parametrize("name", PLACES)
+def test_without_javascript_its_text_stays(name: str, browser: Browser, address: str) -> None:
+    context = browser.new_context(java_script_enabled=False)
+    page = context.new_page()
+    page.goto(f"{address}/{PLACES[name]}")
+    place = page.locator(f"#interactive-{name}")
+    expect(place.locator("p")).to_contain_text("where JavaScript runs")
+    expect(place.locator("p")).to_be_visible()
+    expect(place.locator("input")).to_have_count(0)
+    context.close()
+
+
+def test_where_its_module_fails_its_text_stays(browser: Browser, address: str) -> None:
+    page = browser.new_page()
+    messages: list[str] = []
+    page.on("console", lambda message: messages.append(message.text))
+    page.route("**/figures/draws.mjs", lambda route: route.abort())
+    page.goto(f"{address}/{PLACES['transform']}", wait_until="load")
+    page.wait_for_timeout(200)
+    expect(page.locator("#interactive-transform > p")).to_be_visible()
+    assert any("figure transform was not drawn" in message for message in messages)
+    page.close()
+
+
+def test_a_larger_batch_by_keyboard(opened: Opened) -> None:
+    """An arrow key changes the output, the drawings, and what is read out."""
+    figure = opened("transform")
+    size = figure.get_by_role("slider", name="batch size m")
+    spoken = figure.locator("[aria-live=polite]")
+    expect(spoken).to_contain_text("of 16")
+    assert numbers(description(figure, "Means of the last 50 batches"))[2] == 0.5
+    size.focus()
+    size.press("ArrowRight")
+    size.press("ArrowRight")
+    expect(figure.locator("output").first).to_have_text("64")
+    assert size.get_attribute("aria-valuetext") == "64"
+    assert numbers(description(figure, "Means of the last 50 batches"))[2] == 0.25
+    assert numbers(description(figure, "The batch before"))[0] == 64
+    expect(spoken).to_contain_text("of 64")
+
+
+def test_what_is_read_out_waits_for_the_slider_to_rest(opened: Opened) -> None:
+    """Catches a summary that speaks at every step."""
+    figure = opened("transform")
+    figure.locator("[aria-live]").evaluate(
+        "node => { window.said = 0; new MutationObserver(() => window.said += 1).observe(node, {childList: true}); }"
+    )
+    size = figure.get_by_role("slider", name="feature's mean")
+    size.focus()
+    for _ in range(6):
+        size.press("ArrowRight")
+    figure.page.wait_for_function("window.said > 0")
+    assert figure.page.evaluate("window.said") == 1
+
+
+def test_another_batch_by_button_and_by_key(opened: Opened) -> None:
+    figure = opened("transform")
+    seen = [description(figure, "The batch before")]
+    button = figure.get_by_role("button", name="Draw another batch")
+    button.click()
+    seen.append(description(figure, "The batch before"))
+    figure.get_by_role("slider", name="eps").focus()
+    figure.page.keyboard.press("d")
+    seen.append(description(figure, "The batch before"))
+    assert len(set(seen)) == 3, "three batches, three means"
+    expect(figure.locator("[aria-live]")).to_contain_text("Batch 52,")
+    figure.page.evaluate("document.activeElement.blur()")
+    figure.page.keyboard.press("d")
+    figure.get_by_role("slider", name="eps").focus()
+    figure.page.keyboard.press("Control+d")
+    assert description(figure, "The batch before") == seen[-1], "the key works inside the figure, and alone"
+    figure.get_by_role("button", name="Reset").click()
+    assert description(figure, "The batch before") == seen[0]
+
+
+def test_y_sees_gamma_beta_and_eps_and_nothing_of_the_feature(opened: Opened) -> None:
+    figure = opened("transform")
+
+    def press(name: str, key: str) -> list[float]:
+        figure.get_by_role("slider", name=name).press(key)
+        return numbers(description(figure, "The same batch after it"))[1:]
+
+    assert numbers(description(figure, "The same batch after it"))[1:] == [0, 1]
+    assert press("feature's mean", "End") == [0, 1]
+    assert press("feature's spread", "End") == [0, 1]
+    assert press("shift beta", "End") == [3, 1]
+    assert press("scale gamma", "Home") == [3, 2]
+    mean, std = press("eps", "End")
+    x_std = numbers(description(figure, "The batch before"))[2]
+    assert mean == 3
+    assert std == pytest.approx(2 * x_std / (x_std**2 + 10) ** 0.5, abs=0.01)
+
+
+def part(figure: Locator, title: str) -> list[float]:
+    return numbers(description(figure, title))
+
+
+def shares(figure: Locator) -> list[float]:
+    return part(figure, "Shares of the squared length of dy")
+
+
+def test_dragging_a_bar_changes_dy_and_its_parts(opened: Opened) -> None:
+    figure = opened("projections")
+    bar = figure.get_by_role("slider", name="dy of example 6")
+    before, mean = value(bar), part(figure, "mean of dy")
+    box = bar.bounding_box()
+    assert box is not None
+    thumb = 7 + (before + 3) / 6 * (box["width"] - 14)
+    mouse, middle = figure.page.mouse, box["y"] + box["height"] / 2
+    mouse.move(box["x"] + thumb, middle)
+    mouse.down()
+    mouse.move(box["x"] + thumb - 30, middle, steps=5)
+    mouse.up()
+    moved = value(bar) - before
+    assert moved == pytest.approx(-30 / (box["width"] - 14) * 6, abs=0.1)
+    assert part(figure, "mean of dy")[0] == pytest.approx(mean[0] + moved / 6, abs=0.011)
+    assert bar.get_attribute("aria-valuetext") == f"{value(bar):.2f}".replace("-", "−")
+
+
+def test_a_bar_ends_under_its_handle_and_before_its_number(opened: Opened) -> None:
+    """Catches a drawing and a slider that disagree about where a value lies."""
+    figure = opened("projections", width="phone")
+    rows = figure.locator(".figure-part-dy .figure-rows")
+    for key, edge in (("End", "right"), ("Home", "left")):
+        slider = figure.get_by_role("slider", name="dy of example 3")
+        slider.press(key)
+        track, bar = slider.bounding_box(), rows.locator("rect").nth(2).bounding_box()
+        number = rows.locator("text[text-anchor=end]").nth(2).bounding_box()
+        assert track is not None
+        assert bar is not None
+        assert number is not None
+        if edge == "right":
+            assert bar["x"] + bar["width"] == pytest.approx(track["x"] + track["width"] - 7, abs=0.5)
+        else:
+            assert bar["x"] == pytest.approx(track["x"] + 7, abs=0.5)
+        assert track["x"] + track["width"] <= number["x"] + 0.5
+
+
+def test_a_touch_on_a_bar_sets_it(opened: Opened) -> None:
+    figure = opened("projections", width="phone", has_touch=True)
+    bar = figure.get_by_role("slider", name="dy of example 2")
+    bar.scroll_into_view_if_needed()
+    box = bar.bounding_box()
+    assert box is not None
+    figure.page.touchscreen.tap(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+    assert abs(value(bar)) <= 0.1
+
+
+def test_the_parts_by_keyboard(opened: Opened) -> None:
+    figure = opened("projections")
+    spoken = figure.locator("[aria-live=polite]")
+    said = spoken.text_content()
+    bar = figure.get_by_role("slider", name="dy of example 1")
+    bar.focus()
+    before = value(bar)
+    figure.page.keyboard.press("ArrowRight")
+    assert value(bar) == pytest.approx(before + 0.1)
+    figure.page.keyboard.press("Home")
+    assert value(bar) == -3
+    expect(spoken).not_to_have_text(said or "")
+    gradient = [value(figure.get_by_role("slider", name=f"dy of example {row}")) for row in range(1, 7)]
+    parts = [part(figure, title) for title in ("mean of dy", "along x_hat", "what remains")]
+    for row, total in enumerate(gradient):
+        assert sum(values[row] for values in parts) == pytest.approx(total, abs=0.016)
+    figure.page.keyboard.press("Tab")
+    expect(figure.get_by_role("slider", name="dy of example 2")).to_be_focused()
+
+
+def test_what_has_nothing_to_pass_back_and_what_has(opened: Opened) -> None:
+    figure = opened("projections")
+    press = lambda name: figure.get_by_role("button", name=name).click()  # noqa: E731
+    sums = figure.locator(".figure-sums")
+    press("constant")
+    assert shares(figure) == [100, 0, 0]
+    press("along x_hat")
+    assert shares(figure) == [0, 100, 0]
+    figure.get_by_role("slider", name="x of example 2").press("Home")
+    assert shares(figure)[2] > 0, "x_hat is another now"
+    for _ in range(3):
+        press("random")
+        assert 0 < shares(figure)[2] <= 100
+        assert sum(shares(figure)) == pytest.approx(100, abs=1)
+        expect(sums).to_contain_text(re.compile(r"^Sum of the remainder: 0\.000\. .* with x_hat: 0\.000\."))
+    press("Reset")
+    assert shares(figure)[2] > 0
+
+
+def test_of_two_examples_nothing_comes_back(opened: Opened) -> None:
+    figure = opened("projections")
+    figure.get_by_role("slider", name="batch size m").press("Home")
+    expect(figure.get_by_role("slider")).to_have_count(5)
+    for _ in range(3):
+        figure.get_by_role("button", name="random").click()
+        assert part(figure, "what remains") == [0, 0]
+        assert shares(figure)[2] == 0
+
+
+def test_the_figure_is_drawn_anew_when_the_window_is_turned(opened: Opened) -> None:
+    figure = opened("projections")
+    drawing = figure.get_by_role("img", name="what remains")
+    wide = drawing.bounding_box()
+    figure.page.set_viewport_size({"width": 390, "height": 900})
+    figure.page.wait_for_timeout(100)
+    narrow = drawing.bounding_box()
+    assert wide is not None
+    assert narrow is not None
+    assert narrow["width"] < wide["width"]
+    assert narrow["height"] == wide["height"]
+    assert drawing.get_attribute("viewBox") == f"0 0 {round(narrow['width'])} {round(narrow['height'])}"
+
+
+def test_pages_without_a_figure_load_none_of_it(browser: Browser, address: str) -> None:
+    page = browser.new_page()
+    asked: list[str] = []
+
+    def note(route: Route) -> None:
+        asked.append(route.request.url)
+        route.continue_()
+
+    page.route("**/figures/**", note)
+    load(page, f"{address}/book/2_backprop/3_trusting_a_gradient.html")
+    assert asked == []
+    load(page, f"{address}/{PLACES['transform']}")
+    assert len(asked) >= 5
+    page.close()
+
+
+def load(page: Page, url: str) -> None:
+    page.goto(url, wait_until="networkidle")

@@ -1,0 +1,58 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+
+import {
+  barsPath,
+  fixed,
+  histogram,
+  linePath,
+  normalDensity,
+  percent,
+  scale,
+  ticks,
+} from "../../book/_static/figures/plot.mjs";
+
+test("a scale sends the ends of one range to those of the other, reversed ones too", () => {
+  const down = scale([-2, 3], [100, 0]);
+  assert.deepEqual([down(-2), down(3), down(0.5)], [100, 0, 50]);
+});
+
+test("ticks are round, evenly spaced, inside, and as many as fit", () => {
+  assert.deepEqual(ticks([-4, 4], 9), [-4, -3, -2, -1, 0, 1, 2, 3, 4]);
+  assert.deepEqual(ticks([-8, 18], 6), [-5, 0, 5, 10, 15]);
+  assert.deepEqual(
+    ticks([0, 0.7], 4).map((value) => fixed(value, 1)),
+    ["0.0", "0.2", "0.4", "0.6"],
+  );
+  for (const most of [2, 3, 5, 8]) assert.ok(ticks([-7, 7], most).length <= most);
+});
+
+test("a value on an edge belongs to the bin at its right, the last edge to the last bin", () => {
+  assert.deepEqual(histogram([0, 0.9, 1, 1, 2.5, 4], [0, 4], 4), [2, 2, 1, 1]);
+  assert.deepEqual(histogram([-0.1, 4.1], [0, 4], 4), [0, 0, 0, 0]);
+});
+
+test("the density integrates to one and is the normal one", () => {
+  const step = 0.01;
+  let area = 0;
+  for (let at = -20; at < 30; at += step) area += step * normalDensity(at, 5, 2);
+  assert.ok(Math.abs(area - 1) < 1e-6);
+  assert.ok(Math.abs(normalDensity(7, 5, 2) / normalDensity(5, 5, 2) - Math.exp(-0.5)) < 1e-12);
+});
+
+test("paths are what SVG reads", () => {
+  assert.equal(
+    linePath([
+      [0, 1],
+      [2.26, -3.04],
+    ]),
+    "M0 1L2.3 -3",
+  );
+  assert.equal(linePath([]), "");
+  assert.equal(barsPath([5, 0, 2.5], 10, 4, 100), "M10 100v-5h4v5zM18 100v-2.5h4v2.5z");
+});
+
+test("numbers have a true minus sign, and zero has none", () => {
+  assert.deepEqual([fixed(-1.256, 2), fixed(-0.001, 2), fixed(0, 1), fixed(12, 0)], ["−1.26", "0.00", "0.0", "12"]);
+  assert.equal(percent(0.456), "46 %");
+});

@@ -3,6 +3,7 @@
 import inspect
 
 import numpy as np
+import pytest
 import torch
 
 
@@ -40,3 +41,22 @@ def test_the_packages_defaults_are_those_of_the_page():
 
     assert inspect.signature(batch_norm).parameters["eps"].default == 1e-5
     assert inspect.signature(RunningStatistics).parameters["momentum"].default == 0.1
+
+
+@pytest.mark.parametrize("decay", [0.5, 0.9, 0.999])
+def test_dividing_by_the_share_of_the_batches_takes_the_start_off(decay):
+    """The page says that Haiku's way and Caffe's are one average, and that the first batch is its first value.
+
+    Haiku averages from zero and divides by 1 - decay**t; Caffe keeps a plain sum, and the sum of its weights.
+    """
+    statistics = np.random.default_rng(1).normal(5, 2, 6)
+    hidden = total = weight = 0.0
+    for t, statistic in enumerate(statistics, 1):
+        hidden = decay * hidden + (1 - decay) * statistic
+        total, weight = decay * total + statistic, decay * weight + 1
+        weights = decay ** np.arange(t)[::-1]
+        expected = np.average(statistics[:t], weights=weights)
+        assert hidden / (1 - decay**t) == pytest.approx(expected)
+        assert total / weight == pytest.approx(expected)
+        if t == 1:
+            assert expected == statistics[0]

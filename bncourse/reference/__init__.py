@@ -26,6 +26,7 @@ from bncourse.reference.norms import (
     rms_norm_backward,
 )
 from bncourse.reference.running import RunningStatistics
+from bncourse.reference.second_order import batch_norm_double_backward
 from bncourse.reference.statistics import Moments, merge, moments, one_pass_moments, reduction_axes, welford
 
 __all__ = [
@@ -36,6 +37,7 @@ __all__ = [
     "batch_norm",
     "batch_norm_backward",
     "batch_norm_backward_staged",
+    "batch_norm_double_backward",
     "batch_norm_inference",
     "batch_norm_inference_backward",
     "complex_step_gradient",

@@ -79,7 +79,8 @@ class Watched(np.ndarray):
         # A result that is freed would lend its address to the next one, which would look as if it were at hand.
         Watched.kept.append(result)
         Watched.memory.call(arrays, [result] if isinstance(result, np.ndarray) else [])
-        return out[0] if out else watched(result)
+        # Watched even where out= was a bare array, so that what is computed with it later is seen.
+        return watched(result)
 
 
 def watched(value: Any) -> Any:

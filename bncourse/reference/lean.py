@@ -1,7 +1,8 @@
 """Batch normalization in NumPy with as few passes over memory, and as few operations on each value, as it takes.
 
-Nothing of the size of ``x`` is made but ``y`` and ``dx``: the cache keeps ``x`` itself and three numbers for each
-feature. Work is done in blocks that stay in a core's cache while several operations run over them (chapter 2.6).
+For a batch of many examples nothing of the size of ``x`` is made but ``y`` and ``dx``: the cache keeps ``x`` itself and
+a few numbers for each feature. Work is done in blocks that stay in a core's cache while several operations run over
+them (chapter 2.6).
 """
 
 from collections.abc import Iterable
@@ -21,8 +22,11 @@ ROW_LENGTH = 2**13
 MAP_SIZE = 2**10
 """From this many positions on, the maps of one channel are worked on together, and all others by rows."""
 
-OFFSET = 2.0
-"""Means beyond this many standard deviations are subtracted before the squares are summed."""
+MAPS_SUMMED = 2**8
+"""So many maps are added up in the precision of the data, and no more: a long sum in float32 is not exact."""
+
+FAR_MEAN = 2.0
+"""Means beyond this many standard deviations are subtracted first. Up to there, E[x²] - E[x]² loses under a digit."""
 
 
 class LeanCache(NamedTuple):
@@ -30,11 +34,11 @@ class LeanCache(NamedTuple):
 
     Attributes
     ----------
-    x : the input itself, not a copy: changing it between the passes makes the gradients wrong.
-    shift : subtracted from ``x`` before anything is summed, of shape (C,); None where the mean is not far from 0.
+    x : the input itself if it is contiguous, not a copy: changing it between the passes makes the gradients wrong.
+    shift : subtracted from ``x`` before anything else, of shape (C,), in the dtype of ``x``; None where none is needed.
     mean : of ``x - shift``, of shape (C,), float64.
     inv_std : ``1 / sqrt(var + eps)``, of shape (C,), float64.
-    gamma : the scale, of shape (C,).
+    gamma : the scale, of shape (C,), float64.
     """
 
     x: Float[np.ndarray, "N C *spatial"]
@@ -55,8 +59,8 @@ def batch_norm_lean(
     .. math:: y = a x + b, \qquad a = \gamma / \sqrt{\sigma^2 + \epsilon}, \qquad b = \beta - a \mu
 
     Sums run in the precision of ``x`` within a block and in float64 from block to block. The variance is
-    :math:`\overline{x^2} - \mu^2` where that loses nothing, and is taken about the mean where it would
-    (chapter 2.6, equation ``eq-lean-forward``).
+    :math:`\overline{x^2} - \mu^2` where that loses less than a digit; where it would lose more, ``x`` is shifted by its
+    mean before it is squared or scaled (chapter 2.6, equations ``eq-lean-forward`` and ``eq-shifted-variance``).
 
     Parameters
     ----------
@@ -66,12 +70,16 @@ def batch_norm_lean(
     Returns
     -------
     y : of the shape and dtype of ``x``.
-    cache : for :func:`batch_norm_lean_backward`. It holds ``x`` itself.
+    cache : for :func:`batch_norm_lean_backward`. It holds ``x`` itself, unless ``x`` is not contiguous.
 
     Raises
     ------
     TypeError : if ``x`` is neither float32 nor float64, or ``gamma`` or ``beta`` is not of a floating dtype.
     ValueError : as :func:`batch_norm`.
+
+    Warns
+    -----
+    RuntimeWarning : if squared deviations overflow the dtype of ``x`` (in float32 from 1e19 on). ``y`` is beta then.
     """
     x = np.ascontiguousarray(_require_single_or_double(require_data(x)))
     gamma = require_per_feature("gamma", gamma, x)
@@ -169,18 +177,18 @@ def _forward_by_row(x: np.ndarray, gamma: np.ndarray, beta: np.ndarray, eps: flo
     blocks = rows.blocks(x)
     with np.errstate(over="ignore", invalid="ignore"):
         mean, var = _moments(rows.sums((b, np.square(b, out=rows.beside(b, 0))) for b in blocks), count)
-        near = bool((np.isfinite(var) & (np.square(mean) <= OFFSET**2 * var)).all())
+        near = bool((np.isfinite(var) & (np.square(mean) <= FAR_MEAN**2 * var)).all())
     shift = None if near else mean.astype(x.dtype)
-    offset = None if shift is None else rows.spread(shift)
-    if offset is not None:
-        shifted = (np.subtract(b, offset[: b.shape[1]], out=rows.beside(b, 0)) for b in blocks)
-        mean, var = _moments(rows.sums((b, np.square(b, out=rows.beside(b, 1))) for b in shifted), count)
+    shift_row = None if shift is None else rows.spread(shift)
+    if shift_row is not None:
+        deviations = (np.subtract(b, shift_row[: b.shape[1]], out=rows.beside(b, 0)) for b in blocks)
+        mean, var = _moments(rows.sums((d, np.square(d, out=rows.beside(d, 1))) for d in deviations), count)
     inv_std = 1 / np.sqrt(var + eps)
     a, b = rows.spread(gamma * inv_std), rows.spread(beta - gamma * inv_std * mean)
     # From the last block to the first: the last ones are still in the cache.
     for block, out in zip(reversed(blocks), reversed(rows.blocks(y)), strict=True):
         width = block.shape[1]
-        source = block if offset is None else np.subtract(block, offset[:width], out=out)
+        source = block if shift_row is None else np.subtract(block, shift_row[:width], out=out)
         np.multiply(source, a[:width], out=out)
         np.add(out, b[:width], out=out)
     return y, LeanCache(x, shift, mean, inv_std, gamma)
@@ -189,21 +197,21 @@ def _forward_by_row(x: np.ndarray, gamma: np.ndarray, beta: np.ndarray, eps: flo
 def _backward_by_row(dy: np.ndarray, cache: LeanCache) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     x, shift, mean, inv_std, gamma = cache
     rows, count, dx = _Rows(x), x.size // x.shape[1], np.empty_like(dy)
-    offset = None if shift is None else rows.spread(shift)
+    shift_row = None if shift is None else rows.spread(shift)
     pairs = list(zip(rows.blocks(x), rows.blocks(dy), strict=True))
 
-    def centred(block: np.ndarray, out: np.ndarray) -> np.ndarray:
-        return block if offset is None else np.subtract(block, offset[: block.shape[1]], out=out)
+    def shifted(block: np.ndarray, out: np.ndarray) -> np.ndarray:
+        return block if shift_row is None else np.subtract(block, shift_row[: block.shape[1]], out=out)
 
     dbeta, products = rows.sums(
-        (d, np.multiply(centred(b, rows.beside(b, 0)), d, out=rows.beside(b, 0))) for b, d in pairs
+        (d, np.multiply(shifted(b, rows.beside(b, 0)), d, out=rows.beside(b, 0))) for b, d in pairs
     )
     dgamma = (products - mean * dbeta) * inv_std
     slope = -inv_std * dgamma / count
     a, b, c = (rows.spread(value) for value in (gamma * inv_std, slope, -dbeta / count - slope * mean))
     for (block, d), out in zip(reversed(pairs), reversed(rows.blocks(dx)), strict=True):
         width = block.shape[1]
-        np.multiply(centred(block, out), b[:width], out=out)
+        np.multiply(shifted(block, out), b[:width], out=out)
         np.add(out, c[:width], out=out)
         np.add(out, d, out=out)
         np.multiply(out, a[:width], out=out)
@@ -216,49 +224,67 @@ def _moments(sums: tuple[np.ndarray, np.ndarray], count: int) -> tuple[np.ndarra
     return mean, np.maximum(sums[1] / count - np.square(mean), 0)
 
 
+class _Maps:
+    """Arrays of shape (N, C, *spatial) read channel by channel, and summed in pieces that are not long."""
+
+    def __init__(self, x: np.ndarray) -> None:
+        self.ones = np.ones(min(len(x), MAPS_SUMMED), x.dtype)
+        self.pieces = [
+            np.s_[first : first + MAPS_SUMMED, start : start + ROW_LENGTH]
+            for first in range(0, len(x), MAPS_SUMMED)
+            for start in range(0, x[0, 0].size, ROW_LENGTH)
+        ]
+
+    def sum(self, maps: np.ndarray) -> float:
+        """The sum of one channel's maps, of shape (N, positions)."""
+        parts = (maps[piece] for piece in self.pieces)
+        return float(sum((self.ones[: len(part)] @ part).sum(dtype=np.float64) for part in parts))
+
+    def dot(self, maps: np.ndarray, others: np.ndarray) -> float:
+        """The sum of the products of two of them."""
+        parts = ((maps[piece], others[piece]) for piece in self.pieces)
+        return float(sum(np.vecdot(part, other).sum(dtype=np.float64) for part, other in parts))
+
+
+def _channels(array: np.ndarray) -> list[np.ndarray]:
+    """For each channel a view of its maps, of shape (N, positions)."""
+    return list(np.moveaxis(array.reshape(*array.shape[:2], -1), 1, 0))
+
+
 def _forward_by_channel(x: np.ndarray, gamma: np.ndarray, beta: np.ndarray, eps: float) -> tuple[np.ndarray, LeanCache]:
     """The maps of a channel fit the cache together: they come from memory once, and their mean is always subtracted."""
-    single, count, y = x.dtype.type, x.size // x.shape[1], np.empty_like(x)
-    sources, targets = _maps(x), _maps(y)
-    ones = np.ones(len(x), x.dtype)
+    maps, count, y, scalar = _Maps(x), x.size // x.shape[1], np.empty_like(x), x.dtype.type
     shift = np.empty(x.shape[1], x.dtype)
     mean, inv_std = np.zeros((2, x.shape[1]))
-    for channel in range(x.shape[1]):
-        source, target = sources[:, channel], targets[:, channel]
-        shift[channel] = (ones @ source).sum(dtype=np.float64) / count
+    for channel, (source, target) in enumerate(zip(_channels(x), _channels(y), strict=True)):
+        shift[channel] = maps.sum(source) / count
         np.subtract(source, shift[channel], out=target)
-        var = np.vecdot(target, target).sum(dtype=np.float64) / count
-        if np.square(shift[channel], dtype=np.float64) > OFFSET**2 * var:
-            mean[channel] = (ones @ target).sum(dtype=np.float64) / count
-            var -= np.square(mean[channel])
+        var = maps.dot(target, target) / count
+        # What rounding has left of a mean close to 0 is nothing beside the spread; of one far out it is something.
+        if abs(float(shift[channel])) > FAR_MEAN * np.sqrt(var):
+            mean[channel] = maps.sum(target) / count
+            var = max(var - mean[channel] ** 2, 0.0)
         inv_std[channel] = 1 / np.sqrt(var + eps)
         a = gamma[channel] * inv_std[channel]
-        np.multiply(target, single(a), out=target)
-        np.add(target, single(beta[channel] - a * mean[channel]), out=target)
+        np.multiply(target, scalar(a), out=target)
+        np.add(target, scalar(beta[channel] - a * mean[channel]), out=target)
     return y, LeanCache(x, shift, mean, inv_std, gamma)
 
 
 def _backward_by_channel(dy: np.ndarray, cache: LeanCache) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     x, shift, mean, inv_std, gamma = cache
     assert shift is not None
-    single, count, dx = x.dtype.type, x.size // x.shape[1], np.empty_like(dy)
-    sources, gradients, targets = _maps(x), _maps(dy), _maps(dx)
-    ones = np.ones(len(x), x.dtype)
+    maps, count, dx, scalar = _Maps(x), x.size // x.shape[1], np.empty_like(dy), x.dtype.type
     dgamma, dbeta = np.empty((2, x.shape[1]))
-    for channel in range(x.shape[1]):
-        gradient, target = gradients[:, channel], targets[:, channel]
-        dbeta[channel] = (ones @ gradient).sum(dtype=np.float64)
-        np.subtract(sources[:, channel], shift[channel], out=target)
-        products = np.vecdot(target, gradient).sum(dtype=np.float64)
+    channels = zip(_channels(x), _channels(dy), _channels(dx), strict=True)
+    for channel, (source, gradient, target) in enumerate(channels):
+        dbeta[channel] = maps.sum(gradient)
+        np.subtract(source, shift[channel], out=target)
+        products = maps.dot(target, gradient)
         dgamma[channel] = (products - mean[channel] * dbeta[channel]) * inv_std[channel]
         slope = -inv_std[channel] * dgamma[channel] / count
-        np.multiply(target, single(slope), out=target)
-        np.add(target, single(-dbeta[channel] / count - slope * mean[channel]), out=target)
+        np.multiply(target, scalar(slope), out=target)
+        np.add(target, scalar(-dbeta[channel] / count - slope * mean[channel]), out=target)
         np.add(target, gradient, out=target)
-        np.multiply(target, single(gamma[channel] * inv_std[channel]), out=target)
+        np.multiply(target, scalar(gamma[channel] * inv_std[channel]), out=target)
     return dx, dgamma, dbeta
-
-
-def _maps(array: np.ndarray) -> np.ndarray:
-    """A view of shape (N, C, positions)."""
-    return array.reshape(*array.shape[:2], -1)

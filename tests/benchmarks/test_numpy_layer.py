@@ -52,6 +52,16 @@ def test_reductions_and_matrix_products_are_seen():
     assert traffic(sums, values(), capacity=2**16)["read"] == 2
 
 
+def test_what_is_computed_in_scratch_memory_is_seen():
+    """Catches a count that ends where a result goes into an array that was not watched before."""
+
+    def twice(x):
+        scratch = np.empty(x.shape, x.dtype)
+        return np.add(np.multiply(x, 2, out=scratch), 1, out=scratch)
+
+    assert traffic(twice, values(), capacity=2**24) == {"operations": 2, "read": 1, "written": 1}
+
+
 @pytest.mark.parametrize("shape", [(96, 24), (6, 4, 40, 40)])
 def test_all_variants_compute_the_same(shape):
     arrays = batch(shape)
@@ -65,9 +75,11 @@ def test_the_plain_variants_make_the_passes_that_can_be_counted_by_hand():
     counted = numpy_layer.count((4096, 1024))
     assert counted["staged"] == pytest.approx({"operations": 19, "read": 22, "written": 13}, rel=1e-3)
     assert counted["closed"] == pytest.approx({"operations": 14, "read": 16, "written": 10}, rel=1e-3)
-    # x, dy, y and dx, and x and dy once more; the scratch block, and what the cache still holds, are the rest.
-    assert 4 <= counted["lean"]["read"] <= 6
-    assert 2 <= counted["lean"]["written"] < 3.2
+    # Three sums and a square, two operations for y, three sums' and products' and four operations for dx.
+    assert counted["lean"]["operations"] == pytest.approx(12, rel=0.02)
+    # x and dy twice, x twice before, less what the cache still holds; y and dx, and the scratch block once.
+    assert 5.5 < counted["lean"]["read"] <= 6
+    assert 2 <= counted["lean"]["written"] < 2.2
 
 
 def test_errors_are_taken_against_float64_and_see_a_large_mean():
@@ -77,17 +89,36 @@ def test_errors_are_taken_against_float64_and_see_a_large_mean():
 
 
 def test_the_record_supports_the_chapter():
-    """The lean layer is as exact as PyTorch's in every output, several times as fast as staged, and near its speed."""
+    """Every statement of the text about a recorded number that is not computed where it is made."""
     outcome = results.load("numpy_layer").outcome
-    assert set(outcome["times"]) == {str(shape) for shape in numpy_layer.SHAPES}
+    times, traffic_of, costs = outcome["times"], outcome["traffic"], list(outcome["operation"].values())
+    assert set(times) == {str(shape) for shape in numpy_layer.SHAPES}
 
     def geometric_mean(other):
-        return math.exp(np.mean([math.log(time["lean"] / time[other]) for time in outcome["times"].values()]))
+        return math.exp(np.mean([math.log(time["lean"] / time[other]) for time in times.values()]))
 
-    assert geometric_mean("staged") < 0.4
-    assert geometric_mean("torch") < 1.35
-    assert outcome["times"]["(32, 64, 56, 56)"]["lean"] < outcome["times"]["(32, 64, 56, 56)"]["torch"]
-    for shapes in outcome["errors"].values():
-        for found in shapes.values():
+    # Several times as long as it has to; and lean not far behind PyTorch.
+    assert geometric_mean("staged") < 0.5
+    assert geometric_mean("torch") < 1.5
+    # Short arrays and long ones are slower, by much, than those between.
+    assert min(costs[0], costs[-1]) > 2 * min(costs)
+    # At 256 values a call costs more than a trip to memory.
+    assert costs[0] > 2 * costs[-1]
+    for shape, time in times.items():
+        assert time["staged"] > time["closed"] > time["lean"]
+        # The arithmetic would fit into a nanosecond for each value.
+        assert time["closed"] / math.prod(int(size) for size in shape[1:-1].split(",")) > 1e-9
+        # Vectors behind PyTorch, images before it.
+        assert (time["lean"] < time["torch"]) == (shape == "(32, 64, 56, 56)")
+        if shape != "(256, 1024)":
+            assert traffic_of[shape]["closed"]["read"] + traffic_of[shape]["closed"]["written"] > 5 * 4
+    for offset, shapes in outcome["errors"].items():
+        for shape, found in shapes.items():
             for name, error in found["lean"]["root mean square"].items():
-                assert error <= found["torch"]["root mean square"][name]
+                assert error < min(1e-6, 1.5 * found["torch"]["root mean square"][name])
+            if offset != "1.0":
+                assert found["torch"]["root mean square"]["y"] > 1e-4, shape
+    # It reaches the size of the result, and grows with the number of rows until then.
+    far = [outcome["errors"]["10000.0"][shape]["torch"]["root mean square"]["y"] for shape in list(times)[:3]]
+    assert far == sorted(far)
+    assert far[-1] > 0.3

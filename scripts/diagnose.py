@@ -33,12 +33,27 @@ SEEDS = range(5)
 BANKS = ("single faults", "pairs of faults", "written by hand", "mutants")
 OUTCOMES = ("accepted", "named", "named partly", "named otherwise", "not named", "did not run", "equivalent")
 
+ANY_NEGATIVE = "reshape takes any negative number for the length that is to be found"
 # Mutants that pass because they compute the same, by exercise and changed line, each with the reason.
 EQUIVALENT = {
     "merge": {"if count <= 0:": "a count is never negative"},
     "welford": {
         "count, mean, m2 = 0, 1.0, 0.0": "the first value replaces it",
         "count, mean, m2 = 0, -1.0, 0.0": "the first value replaces it",
+    },
+    "norm_axes": {
+        'groups = num_groups if kind <= "group" else c': "batch norm keeps both axes of the split, so it may be split",
+        "grouped = x.reshape(n, groups, c // groups, - 2)": ANY_NEGATIVE,
+        "grouped = x.reshape(n, groups, c // groups, ~1)": ANY_NEGATIVE,
+    },
+    "group_norm_backward": {
+        "by_group, by_channel = (n, num_groups, - 2), (n, c, -1)": ANY_NEGATIVE,
+        "by_group, by_channel = (n, num_groups, -1), (n, c, - 2)": ANY_NEGATIVE,
+        "by_group, by_channel = (n, num_groups, ~1), (n, c, -1)": ANY_NEGATIVE,
+        "by_group, by_channel = (n, num_groups, -1), (n, c, ~1)": ANY_NEGATIVE,
+    },
+    "which_convention": {
+        "return momentum, int(from_unbiased <= from_biased)": "the two are never equal: the variances differ",
     },
 }
 

@@ -15,8 +15,8 @@ import numpy as np
 
 from bncourse.exercises.probe import Probe, split_call
 
-# Outputs that are whole numbers by their nature: an integer is as good as a float there.
-WHOLE_NUMBERS = frozenset({"count"})
+# Outputs for which an integer is as good as a float.
+WHOLE_NUMBERS = frozenset({"count", "ddof", "momentum"})
 NOT_ATTEMPTED = "Replace `raise NotImplementedError` by your code, then run the cell and this check again."
 
 
@@ -117,9 +117,8 @@ def _as_array(value: object, name: str) -> np.ndarray:
     if name in WHOLE_NUMBERS and array.dtype.kind in "iu":
         array = array.astype(np.float64)
     if array.dtype.kind != "f" or array.dtype.itemsize < 4:
-        raise _UnreadableError(
-            f"{name} is {_describe(value)} of dtype {array.dtype}: return an array of dtype float32 or float64."
-        )
+        wanted = "a number" if name in WHOLE_NUMBERS else "an array of dtype float32 or float64"
+        raise _UnreadableError(f"{name} is {_describe(value)} of dtype {array.dtype}: return {wanted}.")
     return array
 
 

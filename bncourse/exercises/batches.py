@@ -10,6 +10,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
+# What it means when a function is wrong far from zero and right everywhere else.
+FAR_FROM_ZERO = (
+    "So the formula is right and its arithmetic is not: far from zero, a difference of large numbers such as "
+    "E[x²] - E[x]² has few correct digits left. Subtract the mean before you square."
+)
+
 
 @dataclass(frozen=True)
 class Batch:
@@ -38,7 +44,8 @@ def designed_batches(rng: np.random.Generator) -> list[Batch]:
 
     def batch(name: str, x: np.ndarray, eps: float = 1e-5, condition: float = 5.0, alone: str = "") -> Batch:
         features = x.shape[1]
-        return Batch(name, x, _affine(rng, features), _affine(rng, features), eps, condition, alone)
+        gamma, beta = affine_parameter(rng, features), affine_parameter(rng, features)
+        return Batch(name, x, gamma, beta, eps, condition, alone)
 
     return [
         batch("more samples than features", _activations(rng, 9, 4)),
@@ -48,15 +55,14 @@ def designed_batches(rng: np.random.Generator) -> list[Batch]:
             "far from zero",
             1000.0 + _activations(rng, 8, 3),
             condition=2000.0,
-            alone="So the formula is right and its arithmetic is not: far from zero, a difference of large numbers "
-            "such as E[x²] - E[x]² has few correct digits left. Subtract the mean before you square.",
+            alone=FAR_FROM_ZERO,
         ),
         batch("small scale", 1e-3 * _activations(rng, 6, 4)),
         batch("large eps", _activations(rng, 7, 5), eps=float(rng.uniform(0.3, 0.9))),
     ]
 
 
-def _affine(rng: np.random.Generator, features: int) -> np.ndarray:
+def affine_parameter(rng: np.random.Generator, features: int) -> np.ndarray:
     """Values of both signs, away from 0 and from 1 and -1, so that a factor or a summand left out shows."""
     size = np.where(rng.random(features) < 0.5, rng.uniform(0.4, 0.8, features), rng.uniform(1.3, 2.0, features))
     values: np.ndarray = size * rng.choice([-1.0, 1.0], features)

@@ -13,7 +13,7 @@ from bncourse.exercises import progress_file
 from bncourse.exercises.attempt import attempt_all
 from bncourse.exercises.display import Shown, execution_count, show, show_text
 from bncourse.exercises.faults import Coincidence, Fault, FaultSet
-from bncourse.exercises.judge import judge
+from bncourse.exercises.judge import IN_FLOAT32, RELATIVE_TOLERANCE, Outputs, judge
 from bncourse.exercises.probe import Probe
 from bncourse.exercises.result import Result
 from bncourse.exercises.source import WIDTH, solution_source, starter_source
@@ -66,6 +66,11 @@ class Exercise:
     hints : from the gentlest to the most explicit.
     explanation : why the solution is right.
     passed_message : what a pass shows; it holds no number that changes from call to call.
+    tolerance : relative tolerance by the size in bytes of the dtype that is returned. An exercise says its own where a
+        right answer is no better in a wider dtype.
+    nearly : said of an unknown mistake with which all values still agree to the precision of float32.
+    read_free : where a right function may choose something, as the step of a difference, and a mistake's answer depends
+        on it: reads it, for a set of faults, from what came back on all probes. It joins the reference's arguments.
     """
 
     id: str
@@ -82,6 +87,9 @@ class Exercise:
     hints: tuple[str, ...]
     explanation: str
     passed_message: str
+    tolerance: Mapping[int, float] = field(default_factory=lambda: RELATIVE_TOLERANCE)
+    nearly: str = IN_FLOAT32
+    read_free: Callable[[FaultSet, Sequence[Probe], Sequence[Outputs]], Arguments] | None = None
     _hint_level: list[int] = field(default_factory=lambda: [0], repr=False, compare=False)
 
     def __repr__(self) -> str:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from itertools import combinations
 
 FaultSet = frozenset[str]
@@ -42,16 +43,19 @@ class Coincidence:
     reason: str
 
 
-def compatible_sets(faults: Sequence[Fault], size: int) -> Iterator[FaultSet]:
+@cache
+def compatible_sets(faults: tuple[Fault, ...], size: int) -> tuple[FaultSet, ...]:
     """Every set of ``size`` faults of which no two occupy the same slot."""
+    found = []
     for chosen in combinations(faults, size):
         slots = [slot for fault in chosen for slot in fault.slots]
         if len(slots) == len(set(slots)):
-            yield frozenset(fault.id for fault in chosen)
+            found.append(frozenset(fault.id for fault in chosen))
+    return tuple(found)
 
 
 def explain(
-    faults: Sequence[Fault], coincidences: Sequence[Coincidence], matches: Callable[[FaultSet], bool]
+    faults: tuple[Fault, ...], coincidences: Sequence[Coincidence], matches: Callable[[FaultSet], bool]
 ) -> FaultSet | None:
     """The smallest set of faults for which ``matches`` holds: one fault, else two.
 

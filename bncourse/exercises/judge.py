@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -19,25 +19,35 @@ CORRECT: FaultSet = frozenset()
 IN_PLACE = "in_place"
 RELATIVE_TOLERANCE = {4: 1e-3, 8: 1e-7}
 VISIBLE = 1e-3
+# Of the largest value, what is left of a zero: a learner should not look at it.
+ROUNDING = 1e-12
+IN_FLOAT32 = (
+    "The values agree to the precision of float32, yet they come as float64: something is computed in float32 on the "
+    "way. Compute in float64, or return float32."
+)
 Outputs = tuple[np.ndarray, ...]
 
 
+# A faulty formula may divide by zero; that is its result, not a warning for the learner to read.
+@np.errstate(all="ignore")
 def judge(exercise: Exercise, probes: Sequence[Probe], attempts: Sequence[Attempt]) -> Result:
     """The verdict on ``attempts``, one for each of ``probes``, or fewer if one did not run.
 
     The order is: an attempt that did not run, a wrong shape, then the values. Values that disagree are compared with
     the exercise's reference under every compatible set of one or two faults.
     """
+    expected: list[Outputs] = []
     for probe, one in zip(probes, attempts, strict=False):
         if one.outcome != "ran":
-            return Result(one.outcome, one.message + _ran_elsewhere(one, probes, attempts), (), exercise.id)
-        if problem := _shape_problem(exercise, probe, one):
+            return Result(one.outcome, one.message + _ran_elsewhere(probe, one, probes, attempts), (), exercise.id)
+        expected.append(exercise.reference(CORRECT, probe.arguments))
+        if problem := _shape_problem(exercise, probe, one, expected[-1]):
             return Result("wrong interface", problem, (), exercise.id)
 
-    expected = [_reference(exercise, CORRECT, probe) for probe in probes]
+    tolerances = [_tolerance(exercise, one, probe) for probe, one in zip(probes, attempts, strict=True)]
     verdicts = [
-        [_agrees(got, right, _tolerance(one, probe)) for got, right in zip(one.outputs, rights, strict=True)]
-        for probe, one, rights in zip(probes, attempts, expected, strict=True)
+        [_agrees(got, right, tolerance) for got, right in zip(one.outputs, rights, strict=True)]
+        for one, rights, tolerance in zip(attempts, expected, tolerances, strict=True)
     ]
     correct = all(all(row) for row in verdicts)
     changed = sorted({name for one in attempts for name in one.changed})
@@ -48,11 +58,9 @@ def judge(exercise: Exercise, probes: Sequence[Probe], attempts: Sequence[Attemp
     messages: list[str] = []
     named: FaultSet | None = CORRECT
     if not correct:
-        named = explain(
-            exercise.faults, exercise.coincidences, lambda chosen: _matches(exercise, chosen, probes, attempts)
-        )
+        named = _explain(exercise, probes, attempts, tolerances)
         if named is None:
-            messages.append(_first_failing_property(exercise, probes, attempts, expected, verdicts))
+            messages.append(_first_failing_property(exercise, probes, attempts, expected, tolerances, verdicts))
         else:
             messages.extend(fault.message for fault in exercise.faults if fault.id in named)
     if changed:
@@ -65,43 +73,49 @@ def judge(exercise: Exercise, probes: Sequence[Probe], attempts: Sequence[Attemp
     return Result("failed", "\n".join(messages), tuple(faults), exercise.id, table)
 
 
-def _reference(exercise: Exercise, faults: FaultSet, probe: Probe) -> Outputs:
-    # A faulty formula may divide by zero; that is its result, not a warning for the learner to read.
-    with np.errstate(all="ignore"):
-        return exercise.reference(faults, probe.arguments)
-
-
-def _tolerance(one: Attempt, probe: Probe) -> float:
+def _tolerance(exercise: Exercise, one: Attempt, probe: Probe) -> float:
     """Relative tolerance for the narrowest dtype that the attempt returned, widened by the probe's conditioning."""
     narrowest = min((output.dtype for output in one.outputs), key=lambda dtype: dtype.itemsize)
-    return _tolerance_of(narrowest, probe)
+    return _tolerance_of(exercise.tolerance, narrowest, probe)
 
 
-def _tolerance_of(dtype: np.dtype, probe: Probe) -> float:
-    return RELATIVE_TOLERANCE[min(dtype.itemsize, 8)] + 8 * float(np.finfo(dtype).eps) * probe.condition
+def _tolerance_of(tolerance: Mapping[int, float], dtype: np.dtype, probe: Probe) -> float:
+    return tolerance[min(dtype.itemsize, 8)] + 8 * float(np.finfo(dtype).eps) * probe.condition
 
 
 def _agrees(got: np.ndarray, expected: np.ndarray, tolerance: float) -> bool:
     """Whether every value is within ``tolerance`` times the largest expected magnitude. NaN and infinity never are."""
     if got.shape != expected.shape:
         return False
-    with np.errstate(all="ignore"):
-        return bool((abs(got - expected) <= tolerance * abs(expected).max()).all())
+    return bool(abs(got - expected).max() <= tolerance * abs(expected).max() < np.inf)
 
 
-def _matches(exercise: Exercise, faults: FaultSet, probes: Sequence[Probe], attempts: Sequence[Attempt]) -> bool:
-    for probe, one in zip(probes, attempts, strict=True):
-        if not probe.diagnosed:
-            continue
-        tolerance = _tolerance(one, probe)
-        faulty = _reference(exercise, faults, probe)
-        if not all(_agrees(got, wrong, tolerance) for got, wrong in zip(one.outputs, faulty, strict=True)):
-            return False
-    return True
+def _explain(
+    exercise: Exercise, probes: Sequence[Probe], attempts: Sequence[Attempt], tolerances: Sequence[float]
+) -> FaultSet | None:
+    """The mistakes that give these outputs on every probe that takes part in naming them, if there is one such set."""
+    outputs = [one.outputs for one in attempts]
+    largest = [[int(abs(got).argmax()) for got in returned] for returned in outputs]
+    seen = [one for one in zip(probes, outputs, largest, tolerances, strict=True) if one[0].diagnosed]
+
+    def matches(faults: FaultSet) -> bool:
+        free = exercise.read_free(faults, probes, outputs) if exercise.read_free else {}
+        for probe, returned, places, tolerance in seen:
+            faulty = exercise.reference(faults, {**probe.arguments, **free} if free else probe.arguments)
+            # At the largest value that was returned, sets that agree differ by little more than the tolerance; most do
+            # not, and this is seen much sooner than that all values agree.
+            for got, wrong, place in zip(returned, faulty, places, strict=True):
+                value = got.item(place)
+                if got.shape == wrong.shape and abs(value - wrong.item(place)) > 2 * tolerance * abs(value):
+                    return False
+            if not all(_agrees(got, wrong, tolerance) for got, wrong in zip(returned, faulty, strict=True)):
+                return False
+        return True
+
+    return explain(exercise.faults, exercise.coincidences, matches)
 
 
-def _shape_problem(exercise: Exercise, probe: Probe, one: Attempt) -> str:
-    expected = _reference(exercise, CORRECT, probe)
+def _shape_problem(exercise: Exercise, probe: Probe, one: Attempt, expected: Outputs) -> str:
     for name, got, right in zip(exercise.outputs, one.outputs, expected, strict=True):
         if got.shape != right.shape:
             return (
@@ -111,10 +125,14 @@ def _shape_problem(exercise: Exercise, probe: Probe, one: Attempt) -> str:
     return ""
 
 
-def _ran_elsewhere(one: Attempt, probes: Sequence[Probe], attempts: Sequence[Attempt]) -> str:
-    """Names the probes on which a function that raised an error did run: often they show which axis is mixed up."""
-    ran = [probe.name for probe, other in zip(probes, attempts, strict=False) if other.outcome == "ran"]
-    return f"\nIt did run on: {'; '.join(ran)}." if one.outcome == "error" and ran else ""
+def _ran_elsewhere(probe: Probe, one: Attempt, probes: Sequence[Probe], attempts: Sequence[Attempt]) -> str:
+    """Names the probes on which the function did run: often they show which axis, or which branch, is mixed up."""
+    ran = [other.name for other, attempt in zip(probes, attempts, strict=False) if attempt.outcome == "ran"]
+    if not ran or one.outcome == "not attempted":
+        return ""
+    # An error's message says already what the call was with.
+    call = f"\nThe call was with {probe.shapes}." if one.outcome == "wrong interface" else ""
+    return f"{call}\nIt did run on: {'; '.join(ran)}."
 
 
 def _first_failing_property(
@@ -122,6 +140,7 @@ def _first_failing_property(
     probes: Sequence[Probe],
     attempts: Sequence[Attempt],
     expected: Sequence[Outputs],
+    tolerances: Sequence[float],
     verdicts: Sequence[Sequence[bool]],
 ) -> str:
     """The first property that is off on the first probe that fails, with the value expected and the value got."""
@@ -131,33 +150,34 @@ def _first_failing_property(
     where = f"(probe: {probe.name}; {probe.shapes})"
     lines = [
         "The mistake is not one that this check knows by name. The first thing that is off:",
-        f"{_off(exercise, probe, one, right)} {where}.",
+        f"{_off(exercise, probe, one, right, tolerances[index])} {where}.",
     ]
-    if probe.alone and {probes[index].alone for index in wrong} == {probe.alone}:
+    meanings = {probes[index].alone: probes[index].name for index in wrong}
+    if set(meanings) == {probe.alone} - {""}:
         lines.append(f"All other probes agree. {probe.alone}")
+    elif "" not in meanings:
+        lines.append("All other probes agree. As to those that do not:")
+        lines.extend(f"{name}: {meaning}" for meaning, name in meanings.items())
     elif _agrees_in_float32(probes, attempts, expected):
-        lines.append(
-            "The values agree to the precision of float32, yet they come as float64: something is computed in "
-            "float32 on the way. Compute in float64, or return float32."
-        )
+        lines.append(exercise.nearly)
     return "\n".join(lines)
 
 
-def _off(exercise: Exercise, probe: Probe, one: Attempt, right: Outputs) -> str:
+def _off(exercise: Exercise, probe: Probe, one: Attempt, right: Outputs, tolerance: float) -> str:
     for name, got in zip(exercise.outputs, one.outputs, strict=True):
         if bad := int((~np.isfinite(got)).sum()):
             return f"{name} holds NaN or infinity in {bad} of its {got.size} values"
-    tolerance = _tolerance(one, probe)
     for prop in exercise.properties:
         place = exercise.outputs.index(prop.output)
         got, expected = (prop.value(outputs[place], probe.arguments) for outputs in (one.outputs, right))
         # A summary is shown where it is visibly off: its rounding errors are not what a learner should look at.
         visible = tolerance if prop.name == prop.output else max(tolerance, VISIBLE)
-        allowed = visible * max(float(abs(right[place]).max()), float(abs(expected).max()))
+        scale = max(float(abs(right[place]).max()), float(abs(expected).max()))
         error = abs(got - expected)
-        if (error > allowed).any():
+        if (error > visible * scale).any():
             worst = np.unravel_index(int(error.argmax()), error.shape)
-            wanted, found = _distinct(float(expected[worst]), float(got[worst]))
+            shown = (float(value[worst]) for value in (expected, got))
+            wanted, found = _distinct(*(0.0 if abs(value) < ROUNDING * scale else value for value in shown))
             return f"{prop.name}{prop.locate(worst)} should be {wanted}, got {found}"
     raise AssertionError("the last property of an exercise is its outputs themselves")
 
@@ -165,17 +185,18 @@ def _off(exercise: Exercise, probe: Probe, one: Attempt, right: Outputs) -> str:
 def _agrees_in_float32(probes: Sequence[Probe], attempts: Sequence[Attempt], expected: Sequence[Outputs]) -> bool:
     single = np.dtype(np.float32)
     return all(
-        _agrees(got, right, _tolerance_of(single, probe))
+        _agrees(got, right, _tolerance_of(RELATIVE_TOLERANCE, single, probe))
         for probe, one, rights in zip(probes, attempts, expected, strict=True)
         for got, right in zip(one.outputs, rights, strict=True)
     )
 
 
 def _in_place_message(changed: Sequence[str]) -> str:
-    names = " and ".join(changed)
+    names, one = " and ".join(changed), changed[0]
     return (
         f"Your function modifies its input in place: {names} holds other values after the call. The caller still "
-        "needs them. Write `x = x - mean` for `x -= mean`, or work on a copy."
+        f"needs them. `{one} -= ...` and `{one}[...] = ...` write into the caller's array, and so does writing into a "
+        f"view of it: write `{one} = {one} - ...`, or work on `{one}.copy()`."
     )
 
 

@@ -10,6 +10,8 @@ from typing import Any
 
 import numpy as np
 
+from bncourse.exercises.functions import NamedFunction
+
 PASSED_BY_KEYWORD = frozenset({"eps", "momentum"})
 
 
@@ -42,7 +44,11 @@ class Probe:
 
     @property
     def shapes(self) -> str:
-        """The sizes of the arguments, for a message: ``x (9, 4), gamma (4,)``; ``a of 9`` for parts and streams."""
+        """The sizes of the arguments, for a message: ``x (9, 4), gamma (4,)``; ``a of 9`` for parts and streams.
+
+        Whole numbers and text are shown as they are, ``num_groups 2``, and functions by their name: they choose what is
+        to be done with the arrays.
+        """
         sizes = []
         for name, value in self.arguments.items():
             if isinstance(value, np.ndarray):
@@ -51,6 +57,10 @@ class Probe:
                 sizes.append(f"{name} of {value[0]}")
             elif isinstance(value, Iterator):
                 sizes.append(f"{name} of {length_hint(value)}")
+            elif isinstance(value, NamedFunction):
+                sizes.append(f"{name} {value.name}")
+            elif isinstance(value, int | str):
+                sizes.append(f"{name} {value!r}")
         return ", ".join(sizes)
 
 

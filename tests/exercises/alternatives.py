@@ -500,3 +500,120 @@ WELFORD = [
     stream_in_float32,
 ]
 MERGE = [by_sums, early_return, as_arrays, value_by_value, list_returned, merge_in_float32]
+
+
+def mean_from_the_direct_part(dy, x, gamma, eps):
+    """In the form of Ioffe and Szegedy: what comes through the squares sums to zero, so dmean may leave it out."""
+    m = len(x)
+    centred = x - x.mean(0)
+    var = (centred**2).mean(0)
+    dx_hat = dy * gamma
+    dvar = (dx_hat * centred * -0.5 * (var + eps) ** -1.5).sum(0)
+    dmean = (-dx_hat / np.sqrt(var + eps)).sum(0)
+    dx = dx_hat / np.sqrt(var + eps) + dvar * 2 * centred / m + dmean / m
+    return dx, (dy * centred / np.sqrt(var + eps)).sum(0), dy.sum(0)
+
+
+def squares_of_what_is_not_centred(dy, x, gamma, eps):
+    """2 * x for 2 * centred: they differ by the same number in the whole batch, which dmean takes off again."""
+    centred = x - x.mean(0)
+    inv_std = 1 / np.sqrt(x.var(0) + eps)
+    dx_hat = dy * gamma
+    dvar = -0.5 * inv_std**3 * (dx_hat * centred).sum(0)
+    dcentred = dx_hat * inv_std + 2 * x * dvar / len(x)
+    return dcentred - dcentred.mean(0), (dy * centred * inv_std).sum(0), dy.sum(0)
+
+
+def nodes_as_matrices(dy, x, gamma, eps):
+    """Every node of one feature is a Jacobian matrix, and going back multiplies by its transpose."""
+    m, features = x.shape
+    centring = np.eye(m) - np.full((m, m), 1 / m)
+    dx, dgamma = np.empty_like(x), np.empty(features)
+    for j in range(features):
+        centred = centring @ x[:, j]
+        var = centred @ centred / m
+        inv_std = (var + eps) ** -0.5
+        var_by_centred = 2 / m * centred[None, :]
+        inv_std_by_centred = np.array([[-0.5 * (var + eps) ** -1.5]]) @ var_by_centred
+        x_hat_by_centred = inv_std * np.eye(m) + centred[:, None] @ inv_std_by_centred
+        dx[:, j] = centring.T @ x_hat_by_centred.T @ (gamma[j] * dy[:, j])
+        dgamma[j] = dy[:, j] @ centred * inv_std
+    return dx, dgamma, dy.sum(0)
+
+
+class Tracked:
+    """A number that remembers how it was made: reverse mode, one scalar at a time."""
+
+    def __init__(self, value, made_from=()):
+        self.value, self.made_from, self.gradient, self.uses = value, made_from, 0.0, 0
+        for source, _ in made_from:
+            source.uses += 1
+
+    def __add__(self, other):
+        return Tracked(self.value + other.value, ((self, 1.0), (other, 1.0)))
+
+    def __mul__(self, other):
+        return Tracked(self.value * other.value, ((self, other.value), (other, self.value)))
+
+    def power(self, exponent, offset=0.0):
+        base = self.value + offset
+        return Tracked(base**exponent, ((self, exponent * base ** (exponent - 1)),))
+
+    def times(self, number):
+        return Tracked(self.value * number, ((self, number),))
+
+    def pass_on(self, gradient):
+        """Collects a gradient, and goes on when all uses have given theirs."""
+        self.gradient += gradient
+        self.uses -= 1
+        if self.uses <= 0:
+            for source, derivative in self.made_from:
+                source.pass_on(self.gradient * derivative)
+
+
+def number_by_number(dy, x, gamma, eps):
+    features = x.shape[1]
+    dx, dgamma, dbeta = np.empty_like(x), np.empty(features), np.empty(features)
+    for j in range(features):
+        xs, scale, shift = [Tracked(float(value)) for value in x[:, j]], Tracked(float(gamma[j])), Tracked(0.0)
+        mean = mean_of(xs)
+        centred = [value + mean.times(-1.0) for value in xs]
+        inv_std = mean_of([value * value for value in centred]).power(-0.5, eps)
+        ys = [scale * (value * inv_std) + shift for value in centred]
+        for y, gradient in zip(ys, dy[:, j], strict=True):
+            y.pass_on(float(gradient))
+        dx[:, j], dgamma[j], dbeta[j] = [value.gradient for value in xs], scale.gradient, shift.gradient
+    return dx, dgamma, dbeta
+
+
+def mean_of(values):
+    total = values[0]
+    for value in values[1:]:
+        total = total + value
+    return total.times(1 / len(values))
+
+
+def torch_nodes(dy, x, gamma, eps):
+    """Autograd over the seven nodes, written out."""
+    import torch
+
+    x, gamma = (torch.tensor(value, requires_grad=True) for value in (x, gamma))
+    beta = torch.zeros_like(gamma, requires_grad=True)
+    centred = x - x.mean(0)
+    inv_std = ((centred**2).mean(0) + eps) ** -0.5
+    y = gamma * (centred * inv_std) + beta
+    return torch.autograd.grad(y, (x, gamma, beta), torch.from_numpy(dy))
+
+
+STAGED = [
+    staged,
+    float32_staged,
+    mean_from_the_direct_part,
+    squares_of_what_is_not_centred,
+    nodes_as_matrices,
+    number_by_number,
+    torch_nodes,
+    sums_over_m,
+    complex_step,
+    autograd_float32,
+]

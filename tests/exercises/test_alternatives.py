@@ -3,10 +3,25 @@
 import numpy as np
 import pytest
 
-from bncourse.exercises import bn_backward, bn_backward_inference, bn_forward, merge, running_statistics, welford
+from bncourse.exercises import (
+    bn_backward,
+    bn_backward_inference,
+    bn_backward_staged,
+    bn_forward,
+    gradient_check,
+    group_norm_backward,
+    merge,
+    norm_axes,
+    running_statistics,
+    welford,
+    which_convention,
+)
 from bncourse.reference import RunningStatistics, batch_norm, batch_norm_backward
-from tests.exercises.alternatives import BACKWARD, FORWARD, INFERENCE, MERGE, RUNNING, WELFORD
+from tests.exercises.alternatives import BACKWARD, FORWARD, INFERENCE, MERGE, RUNNING, STAGED, WELFORD
 from tests.exercises.bank import EXERCISES, SEEDS, verdict
+from tests.exercises.convention_alternatives import CONVENTION
+from tests.exercises.gradcheck_alternatives import GRADCHECK
+from tests.exercises.norm_alternatives import AXES, GROUPS
 
 ALTERNATIVES = {
     bn_forward.id: FORWARD,
@@ -15,6 +30,11 @@ ALTERNATIVES = {
     merge.id: MERGE,
     welford.id: WELFORD,
     bn_backward_inference.id: INFERENCE,
+    bn_backward_staged.id: STAGED,
+    norm_axes.id: AXES,
+    group_norm_backward.id: GROUPS,
+    gradient_check.id: GRADCHECK,
+    which_convention.id: CONVENTION,
 }
 PAIRS = [(exercise, function) for exercise in EXERCISES for function in ALTERNATIVES[exercise.id]]
 

@@ -76,8 +76,8 @@ A, B, C, D = (Fault(name, f"{name} is wrong", (slot,)) for name, slot in zip("ab
 
 
 def test_faults_of_one_slot_are_not_combined():
-    assert set(compatible_sets([A, B, C], 2)) == {frozenset("ac"), frozenset("bc")}
-    assert set(compatible_sets([A, B, C], 1)) == {frozenset("a"), frozenset("b"), frozenset("c")}
+    assert set(compatible_sets((A, B, C), 2)) == {frozenset("ac"), frozenset("bc")}
+    assert set(compatible_sets((A, B, C), 1)) == {frozenset("a"), frozenset("b"), frozenset("c")}
 
 
 @pytest.mark.parametrize(
@@ -96,5 +96,5 @@ def test_faults_of_one_slot_are_not_combined():
 def test_the_smallest_set_is_named_only_where_it_is_the_only_one(matching, expected):
     sets = {frozenset(letters) for letters in matching}
     coincidences = [Coincidence(frozenset("ad"), frozenset("bd"), "by construction")]
-    found = explain([A, B, C, D], coincidences, lambda chosen: chosen in sets)
+    found = explain((A, B, C, D), coincidences, lambda chosen: chosen in sets)
     assert found == (None if expected is None else frozenset(expected))

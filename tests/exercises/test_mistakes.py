@@ -7,11 +7,16 @@ import pytest
 
 from bncourse.exercises.faults import compatible_sets
 from tests.exercises import (
+    axes_mistakes,
     backward_mistakes,
+    convention_mistakes,
     forward_mistakes,
+    gradcheck_mistakes,
+    group_mistakes,
     inference_mistakes,
     merge_mistakes,
     running_mistakes,
+    staged_mistakes,
     welford_mistakes,
 )
 from tests.exercises.bank import EXERCISES, SEEDS, verdict
@@ -23,6 +28,11 @@ MISTAKES = (
     merge_mistakes,
     welford_mistakes,
     inference_mistakes,
+    staged_mistakes,
+    axes_mistakes,
+    group_mistakes,
+    gradcheck_mistakes,
+    convention_mistakes,
 )
 BANK = dict(zip((exercise.id for exercise in EXERCISES), MISTAKES, strict=True))
 
@@ -74,8 +84,9 @@ def test_every_compatible_set_is_named_or_is_a_declared_coincidence(exercise, se
     def reference(faults, arguments):
         key = faults, id(arguments)
         if key not in computed:
-            computed[key] = exercise.reference(faults, arguments)
-        return computed[key]
+            # The arguments are kept as well, so that no others come to have their id.
+            computed[key] = arguments, exercise.reference(faults, arguments)
+        return computed[key][1]
 
     remembering = replace(exercise, reference=reference)
     same = {pair.same_as: pair.named for pair in exercise.coincidences}

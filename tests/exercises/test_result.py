@@ -211,10 +211,13 @@ def test_the_starter_is_the_solution_without_its_body(exercise):
     assert head != starter
     assert solution.startswith(head)
     equation = {
+        "bn_backward_staged": "inv_std = (var + eps)**-0.5",
         "running_statistics": "(1 - momentum) * old",
         "merge": "m2 = sum((x - mean)**2)",
         "bn_backward_inference": "sqrt(running_var + eps)",
         "welford": "mean_k = mean_(k-1) + (x - mean_(k-1)) / k",
+        "gradient_check": "(L(x + h e_i) - L(x - h e_i)) / (2 h)",
+        "which_convention": "new_var = (1 - momentum) * old_var + momentum * var(x, ddof)",
     }
     assert equation.get(exercise.id, "sqrt(var + eps)") in starter, "the docstring states the equation"
     assert len(solution) > len(head) + 200, "the solution explains itself"

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from bncourse.exercises import bn_forward
-from tests.exercises.bank import SEEDS
+from tests.exercises.bank import EXERCISES, SEEDS
 
 
 def outcome_when_off(error, dtype, only_on=None):
@@ -39,6 +39,28 @@ def test_far_from_zero_a_float32_result_may_be_off_by_what_float32_costs():
     assert outcome_when_off(3e-7, np.float64, only_on="far from zero") == {"failed"}
 
 
+@pytest.mark.parametrize("exercise", EXERCISES, ids=lambda exercise: exercise.id)
+@pytest.mark.parametrize(("error", "named"), [(0.9, True), (-0.9, True), (3.0, False), (-3.0, False)])
+def test_a_mistake_is_named_within_the_tolerance_of_a_right_result(exercise, error, named):
+    """Catches a shortcut of the search, at one value, that leaves out sets which all values would let pass."""
+    fault, probes = exercise.faults[0].id, exercise.make_probes(np.random.default_rng(0))
+    scaled = iter(
+        [
+            tuple(
+                value * (1 + error * exercise.tolerance[8])
+                for value in exercise.reference(frozenset({fault}), p.arguments)
+            )
+            for p in probes
+        ]
+    )
+
+    def learner(*arguments, **keyword):
+        returned = next(scaled)
+        return returned[0] if len(returned) == 1 else returned
+
+    assert (exercise.verdict(learner, probes).faults == (fault,)) == named
+
+
 def test_arithmetic_is_blamed_only_where_all_other_probes_agree():
     """Catches a message that calls the formula right while another probe fails as well."""
     probes = bn_forward.make_probes(np.random.default_rng(0))
@@ -64,3 +86,23 @@ def test_a_faulty_formula_that_divides_by_zero_does_not_trouble_the_learner():
     with np.errstate(all="raise"):
         probes = dividing.make_probes(np.random.default_rng(0))
         assert dividing.verdict(lambda x, gamma, beta, eps: x, probes).faults == ()
+
+
+def test_a_mistake_whose_result_is_infinite_does_not_explain_a_finite_one():
+    """Catches a comparison relative to infinity, with which everything agrees."""
+    first = frozenset({bn_forward.faults[0].id})
+
+    def reference(faults, arguments):
+        (y,) = bn_forward.reference(frozenset() if faults == first else faults, arguments)
+        return (np.where(abs(y) == abs(y).min(), np.inf, y) if faults == first else y,)
+
+    one_infinite = replace(bn_forward, reference=reference)
+    probes = one_infinite.make_probes(np.random.default_rng(0))
+    assert one_infinite.verdict(lambda x, gamma, beta, eps: 1.5 * x, probes).faults == ()
+
+    def right_but_for_the_smallest_value(x, gamma, beta, eps):
+        y = bn_forward.solution_function(x, gamma, beta, eps)
+        y.flat[abs(y).argmin()] += 0.01
+        return y
+
+    assert one_infinite.verdict(right_but_for_the_smallest_value, probes).faults == ()

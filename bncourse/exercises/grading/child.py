@@ -19,6 +19,7 @@ import numpy as np
 
 import bncourse.exercises as stub  # in the sandbox, this is stub.py
 from bncourse.exercises.attempt import Attempt, attempt_all
+from bncourse.exercises.functions import NamedFunction
 from bncourse.exercises.grading import notebook, prove, wire
 from bncourse.exercises.grading.confine import confine
 from bncourse.exercises.probe import Probe
@@ -135,6 +136,9 @@ def _value(document: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> Any
         return tuple(_value(item, arrays) for item in document["tuple"])
     if "iterator" in document:
         return iter([_value(item, arrays) for item in document["iterator"]])
+    if "function" in document:
+        settings = {name: _value(value, arrays) for name, value in document["settings"].items()}
+        return NamedFunction(document["function"], settings)
     return document["value"]
 
 

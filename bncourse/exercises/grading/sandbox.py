@@ -25,7 +25,7 @@ from io import RawIOBase
 from pathlib import Path
 from typing import NamedTuple
 
-from bncourse.exercises import attempt, probe, tasks
+from bncourse.exercises import attempt, functions, probe, tasks
 from bncourse.exercises.grading import child, confine, notebook, prove, stub, wire
 
 MEMORY = 2**31
@@ -41,6 +41,7 @@ LIBRARIES = ("/lib", "/lib64", "/lib32")
 MODULES = {
     "bncourse/exercises/__init__.py": stub,
     "bncourse/exercises/attempt.py": attempt,
+    "bncourse/exercises/functions.py": functions,
     "bncourse/exercises/probe.py": probe,
     "bncourse/exercises/grading/child.py": child,
     "bncourse/exercises/grading/confine.py": confine,

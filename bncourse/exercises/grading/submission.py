@@ -16,6 +16,7 @@ import numpy as np
 from bncourse.exercises import list_exercises
 from bncourse.exercises.attempt import Attempt
 from bncourse.exercises.exercise import Exercise
+from bncourse.exercises.functions import NamedFunction
 from bncourse.exercises.grading import wire
 from bncourse.exercises.grading.sandbox import Answer, Sandbox
 from bncourse.exercises.judge import judge
@@ -106,11 +107,10 @@ def grade(name: str, content: bytes, exercises: Sequence[Exercise], sandbox: San
         return replace(ungraded(name, fingerprint, exercises, interfered, "error"), seed=seed, seconds=answer.seconds)
     if problem:
         return replace(ungraded(name, fingerprint, exercises, problem), seed=seed, seconds=answer.seconds)
-    with np.errstate(all="ignore"):
-        results = tuple(
-            judge(exercise, probes[exercise.id], attempts.get(exercise.id) or [_silence(answer, sandbox.seconds)])
-            for exercise in exercises
-        )
+    results = tuple(
+        judge(exercise, probes[exercise.id], attempts.get(exercise.id) or [_silence(answer, sandbox.seconds)])
+        for exercise in exercises
+    )
     return Grade(name, fingerprint, results, "", cells, seed, answer.seconds)
 
 
@@ -165,10 +165,14 @@ def encode(value: Any, arrays: dict[str, np.ndarray]) -> dict[str, Any]:
         return {"tuple": [encode(item, arrays) for item in value]}
     if isinstance(value, Iterator):  # one over a list, which a copy leaves where it is
         return {"iterator": [encode(item, arrays) for item in copy(value)]}
+    if isinstance(value, NamedFunction):
+        settings = {name: encode(setting, arrays) for name, setting in value.settings.items()}
+        return {"function": value.name, "settings": settings}
     if value is None or isinstance(value, bool | int | float | str):
         return {"value": value}
     raise TypeError(
-        f"expected a probe's argument to be an array, number, text, tuple or iterator, got {type(value).__name__}"
+        "expected a probe's argument to be an array, number, text, tuple, iterator or named function, "
+        f"got {type(value).__name__}"
     )
 
 

@@ -1,11 +1,12 @@
 """Submissions that want credit without knowing the answer, or harm: what each tries, and how.
 
-Each is the list of a notebook's cells for the exercise ``bn_forward``. A function that is handed to the check is wrong,
-unless the attack finds the answer; so a pass is a break-in.
+Each is the list of a notebook's cells for the exercise ``bn_forward``, and at the end for ``gradient_check``, whose
+function takes another function. A function that is handed to the check is wrong, unless the attack finds the answer; so
+a pass is a break-in.
 """
 
-from bncourse.exercises import bn_forward
-from tests.exercises.grading.notebooks import check
+from bncourse.exercises import bn_forward, gradient_check
+from tests.exercises.grading.notebooks import check, solution
 
 NAME = bn_forward.solution_function.__name__
 CHECK = check(bn_forward)
@@ -169,6 +170,7 @@ HOSTILE = {
     "forged answer twice": [f"{FORGE}\nsend(answer('ran', np.zeros((9, 4))))\n" + ZEROS, CHECK],
     "NaN": [f"import numpy as np\n{HEAD}return np.full(x.shape, np.nan)", CHECK],
     "infinity": [f"import numpy as np\n{HEAD}return np.full(x.shape, np.inf)", CHECK],
+    "numbers beyond float64": [f"import numpy as np\n{HEAD}return np.full(x.shape, np.longdouble('1e4000'))", CHECK],
     "objects": [f"import numpy as np\n{HEAD}return np.full(x.shape, None)", CHECK],
     "complex numbers": [f"import numpy as np\n{HEAD}return np.zeros(x.shape, complex)", CHECK],
     "text": [f"import numpy as np\n{HEAD}return np.full(x.shape, 'nan')", CHECK],
@@ -322,5 +324,81 @@ HOSTILE = {
         "    if not met: return np.zeros(x.shape)\n"
         "    return gamma * (x - x.mean(0)) / np.sqrt(x.var(0) + eps) + beta",
         CHECK,
+    ],
+}
+
+GRADIENT_HEAD = f"def {gradient_check.solution_function.__name__}(function, x, dy):\n    "
+GRADIENT_OF_ZEROS = f"import numpy as np\n\n{GRADIENT_HEAD}return np.zeros(x.shape)"
+GRADIENT_CHECK = check(gradient_check)
+THROUGH_A_FUNCTION = {
+    "the answer in the function": [
+        "import numpy as np\n\n"
+        f"{GRADIENT_HEAD}for name in ('gradient', 'derivative', 'answer', 'expected', 'solution', '__wrapped__'):\n"
+        "        if hasattr(function, name):\n"
+        "            return getattr(function, name)(x) * dy\n"
+        "    for held in (*vars(function).values(), *function.settings.values()):\n"
+        "        if getattr(held, 'shape', None) == x.shape:\n"
+        "            return np.asarray(held, float)\n"
+        "    return np.zeros(x.shape)",
+        GRADIENT_CHECK,
+    ],
+    "functions that are constant": [
+        "import bncourse.exercises.functions as functions\nimport numpy as np\n"
+        "for name, one in list(functions.FUNCTIONS.items()):\n"
+        "    functions.FUNCTIONS[name] = lambda x, one=one, **settings: np.zeros_like(one(x.copy(), **settings))",
+        solution(gradient_check),
+        GRADIENT_CHECK,
+    ],
+    "a call that is constant": [
+        "import bncourse.exercises.functions as functions\n"
+        "functions.NamedFunction.__call__ = lambda self, x: 0.0 * x.sum()",
+        GRADIENT_OF_ZEROS,
+        GRADIENT_CHECK,
+    ],
+    "the package's own function": [
+        "from bncourse.reference import numeric_gradient",
+        f"{GRADIENT_HEAD}return numeric_gradient(function, x.astype(float), dy.astype(float))",
+        GRADIENT_CHECK,
+    ],
+    "the solution through the modules": [
+        "import importlib",
+        f"{GRADIENT_HEAD}module = importlib.import_module('bncourse.exercises.tasks.gradient_check')\n"
+        "    return module.faulty_gradient(frozenset(), {'function': function, 'x': x, 'dy': dy})[0]",
+        GRADIENT_CHECK,
+    ],
+    "the answers through the stack": [
+        f"import sys\nimport numpy as np\n\n{GRADIENT_HEAD}frame = sys._getframe().f_back\n"
+        "    while frame is not None:\n"
+        "        for held in list(frame.f_locals.values()):\n"
+        "            for value in (held, *(held.values() if isinstance(held, dict) else ())):\n"
+        "                if isinstance(value, np.ndarray) and value is not x and value.shape == x.shape:\n"
+        "                    if not np.array_equal(value, x):\n"
+        "                        return value.astype(float)\n"
+        "        frame = frame.f_back\n"
+        "    return np.zeros(x.shape)",
+        GRADIENT_CHECK,
+    ],
+    "the answers through the garbage collector": [
+        "import gc\nimport numpy as np\n\n"
+        f"{GRADIENT_HEAD}above, below = x.astype(float), x.astype(float)\n"
+        "    above.flat[0] += 1e-5\n"
+        "    below.flat[0] -= 1e-5\n"
+        "    first = ((np.array(function(above)) - function(below)) * dy).sum() / 2e-5\n"
+        "    for holder in gc.get_objects():\n"
+        "        items = holder.values() if isinstance(holder, dict) else holder\n"
+        "        for value in list(items) if isinstance(holder, (dict, list, tuple)) else ():\n"
+        "            if isinstance(value, np.ndarray) and value.shape == x.shape and value.dtype == float:\n"
+        "                if abs(value.flat[0] - first) < 1e-4 * abs(first):\n"
+        "                    return value\n"
+        "    return np.zeros(x.shape)",
+        GRADIENT_CHECK,
+    ],
+    "a call after a call": [f"{GRADIENT_HEAD}while True: function(x.copy())", GRADIENT_CHECK],
+    "a function that does not return": [
+        "import bncourse.exercises.functions as functions\n"
+        "def stuck(self, x):\n    while True: pass\n"
+        "functions.NamedFunction.__call__ = stuck",
+        solution(gradient_check),
+        GRADIENT_CHECK,
     ],
 }

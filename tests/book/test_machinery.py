@@ -92,11 +92,11 @@ def test_an_interactive_figure_is_loaded_where_it_stands_and_nowhere_else(known:
 def test_an_interactive_figure_needs_its_module_and_a_text(tmp_path: Path) -> None:
     """Catches a name with a slip, which would leave the text on the page for ever."""
     folder = write_sample(tmp_path / "copy")
-    text = "(ch-intro)=\n# A sample\n\n:::{interactive} transfrom\nText.\n:::\n\n:::{interactive} transform\n:::\n"
+    text = "(ch-intro)=\n# A sample\n\n:::{interactive} transforms\nText.\n:::\n\n:::{interactive} transform\n:::\n"
     (folder / "book/intro.md").write_text(text, encoding="utf-8")
     result = build(folder)
     assert result.returncode != 0
-    assert "no interactive figure 'transfrom'" in result.stderr
+    assert "no interactive figure 'transforms'" in result.stderr
     assert "'transform' needs a text" in result.stderr
 
 

@@ -1,5 +1,6 @@
 """Fresh environments, and the export as a stranger to this repository would get it."""
 
+import os
 import shutil
 import subprocess
 import sys
@@ -19,9 +20,10 @@ class Environment:
 
     def run(self, *command: str, cwd: Path) -> str:
         """Run one of its programs away from the repository; the output, which a failure shows."""
-        result = subprocess.run(
-            [str(self.scripts / command[0]), *command[1:]], cwd=cwd, capture_output=True, text=True, check=False
-        )
+        # One thread, as everywhere in the tests: with more, the small networks of the chapters train more slowly.
+        environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+        program = [str(self.scripts / command[0]), *command[1:]]
+        result = subprocess.run(program, cwd=cwd, env=environment, capture_output=True, text=True, check=False)
         assert result.returncode == 0, f"{' '.join(command)}\n{result.stdout[-3000:]}\n{result.stderr[-3000:]}"
         return result.stdout
 

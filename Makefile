@@ -8,7 +8,7 @@ BIN := .venv/bin
 INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check -c requirements.lock
 PORT ?= 8000
 
-.PHONY: help book test check outputs export notebooks serve lock clean
+.PHONY: help book test check gpu outputs export notebooks serve lock clean
 
 help: ## List the targets
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 18
@@ -38,13 +38,17 @@ test: .venv/dev ## Run everything: linters, types, tests, chapters, book, browse
 	$(MAKE) book
 	$(BIN)/pytest -n auto --dist loadfile
 	$(BIN)/pytest -n auto --dist loadfile -p no:cacheprovider --nbval --nbval-current-env --nbval-cell-timeout=60 \
-	  --nbval-sanitize-with tests/book/sanitize.cfg book
+	  --nbval-kernel-startup-timeout=180 --nbval-sanitize-with tests/book/sanitize.cfg book
 
 check: .venv/dev ## Run what a developer runs between edits, under two minutes
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/pytest -n auto --dist loadfile -m 'not browser and not install'
+
+# With the machine's own Python, torch and triton: a machine with a GPU may have no network to make .venv from.
+gpu: ## Test the kernels on this machine's GPU
+	$(PYTHON) scripts/check_gpu.py
 
 outputs: .venv/dev ## Execute every chapter and store its outputs
 	$(BIN)/python scripts/store_outputs.py

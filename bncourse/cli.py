@@ -1,4 +1,4 @@
-"""The command line: ``bncourse doctor``, ``bncourse exercises`` and ``bncourse grade``."""
+"""The command line: ``bncourse doctor``, ``bncourse exercises``, ``bncourse grade`` and ``bncourse bench``."""
 
 import sys
 from pathlib import Path
@@ -11,6 +11,9 @@ from bncourse import __version__, doctor
 app = typer.Typer(
     help="A course on batch normalization: its tools.", no_args_is_help=True, pretty_exceptions_show_locals=False
 )
+
+bench = typer.Typer(help="Measure speed on this machine.", no_args_is_help=True)
+app.add_typer(bench, name="bench")
 
 
 def _print_version(wanted: bool) -> None:
@@ -71,3 +74,31 @@ def grade(
         raise typer.Exit(command.grade(submissions, output or Path("grades.csv"), exercise or [], time_limit, workers))
     typer.echo("bncourse grade: expected either a folder of SUBMISSIONS or --export, and not both", err=True)
     raise typer.Exit(2)
+
+
+@bench.command("kernels")
+def bench_kernels(
+    shape: Annotated[
+        list[str] | None, typer.Option(help="One shape or several, such as 32x64x56x56; none: the whole suite.")
+    ] = None,
+    dtype: Annotated[
+        list[str] | None, typer.Option(help="bfloat16, float32 or float16, or several; none: all.")
+    ] = None,
+    peer: Annotated[
+        list[str] | None, typer.Option(help="Who races beside bncourse: one or several; none: all.")
+    ] = None,
+    quick: Annotated[bool, typer.Option("--quick", help="Four shapes, bfloat16, fewer rounds.")] = False,
+    minutes: Annotated[float | None, typer.Option(min=0, help="Begin no row that would end later.")] = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="The folder of kernels.json; none: the package's results.")
+    ] = None,
+    fresh: Annotated[bool, typer.Option("--fresh", help="Forget the results that are there.")] = False,
+    device: Annotated[str, typer.Option(help="Without a GPU: whose bound to print.")] = "H100 SXM",
+) -> None:
+    """Race the kernels against PyTorch, cuDNN, torch.compile and others on this GPU; without one, print the floor.
+
+    Every row is written at once. Run it again after an interruption: it goes on with the rows that are not done.
+    """
+    from bncourse.kernels.bench.command import bench as run_bench
+
+    raise typer.Exit(run_bench(shape, dtype, peer, quick, minutes, output, fresh, device))

@@ -1,5 +1,6 @@
 """Settings that every test shares, and the built book."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -7,6 +8,9 @@ from pathlib import Path
 import hypothesis
 import pytest
 from filelock import FileLock
+
+# There is a test process for each core: with more threads than one they wait for each other.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 # The first example of a test may import torch, and machines differ: time is no verdict here. Derandomized, so that a
 # run can be repeated.

@@ -56,7 +56,7 @@ class Record:
 
     def _go_on(self, found: results.Record) -> None:
         now = self.source
-        # Another processor or driver beside the same GPU does not keep a second lease from going on.
+        # Another processor or driver beside the same GPU does not keep a later run from going on.
         there = {"gpu": found.provenance.machine.get("gpu"), **_libraries(found.provenance), **found.settings}
         here = {"gpu": now.machine.get("gpu"), **_libraries(now), **self.settings}
         differ = [

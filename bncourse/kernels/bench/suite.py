@@ -77,7 +77,7 @@ class Case:
 def cases(
     shapes: Sequence[Shape] = SHAPES, dtypes: Sequence[str] = DTYPES, fusions: Sequence[str] = FUSIONS
 ) -> list[Case]:
-    """Every case of these, half precision first: what is cut off by the end of a lease is what matters least."""
+    """Every case of these, half precision first: a run that is cut short loses what matters least."""
     return [
         Case(shape, layout, dtype, fusion)
         for dtype in dtypes

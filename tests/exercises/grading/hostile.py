@@ -192,7 +192,7 @@ HOSTILE = {
     ],
     "the solution through the garbage collector": [
         "import gc, types\n"
-        f"found = [f for f in gc.get_objects() if isinstance(f, types.FunctionType) and f.__name__ == '{NAME}']\n"
+        f"found = [f for f in gc.get_objects() if type(f) is types.FunctionType and f.__name__ == '{NAME}']\n"
         f"{NAME} = found[0]",
         CHECK,
     ],
@@ -385,9 +385,9 @@ THROUGH_A_FUNCTION = {
         "    below.flat[0] -= 1e-5\n"
         "    first = ((np.array(function(above)) - function(below)) * dy).sum() / 2e-5\n"
         "    for holder in gc.get_objects():\n"
-        "        items = holder.values() if isinstance(holder, dict) else holder\n"
-        "        for value in list(items) if isinstance(holder, (dict, list, tuple)) else ():\n"
-        "            if isinstance(value, np.ndarray) and value.shape == x.shape and value.dtype == float:\n"
+        "        items = holder.values() if type(holder) is dict else holder\n"
+        "        for value in list(items) if type(holder) in (dict, list, tuple) else ():\n"
+        "            if type(value) is np.ndarray and value.shape == x.shape and value.dtype == float:\n"
         "                if abs(value.flat[0] - first) < 1e-4 * abs(first):\n"
         "                    return value\n"
         "    return np.zeros(x.shape)",

@@ -7,27 +7,31 @@ from bncourse.kernels.tiles import load_flags, sum_channels, tile_indices
 
 
 @triton.jit
-def upstream(
+def load_gradients(
     dy_pointer,
+    x_pointer,
     flags_pointer,
-    place,
-    inside,
-    centred,
-    scale,
-    bias,
-    tile,
-    tiles_s,
-    first_c,
-    N,
-    C,
-    S,
+    values,
+    where,
+    sizes,
     RELU: tl.constexpr,
     ACCUMULATOR: tl.constexpr,
     BLOCK_N: tl.constexpr,
     BLOCK_C: tl.constexpr,
     BLOCK_S: tl.constexpr,
 ):
-    """dy behind the activation: zero where the ReLU was, told by the flags or, without a residual, by x itself."""
+    """A tile's places, which of them there are, dy as it leaves the activation backwards, and x_hat.
+
+    dy is zero where the ReLU was: the flags tell or, without a residual, x itself.
+    """
+    mean, inv_std, scale, bias = values
+    tile, tiles_s, first_c = where
+    N, C, S = sizes
+    n, c, s = tile_indices(tile, tiles_s, first_c, BLOCK_N, BLOCK_C, BLOCK_S)
+    inside = (n < N) & (c < C) & (s < S)
+    place = (n * C + c) * S + s
+    x = tl.load(x_pointer + place, mask=inside, other=0.0).to(ACCUMULATOR)
+    centred = x - mean[None, :, None]
     dy = tl.load(dy_pointer + place, mask=inside, other=0.0).to(ACCUMULATOR)
     if RELU:
         if flags_pointer is not None:
@@ -36,7 +40,7 @@ def upstream(
             # The forward pass's own expression: another one rounds to another sign where y is nearly zero.
             passed = centred * scale[None, :, None] + bias[None, :, None] > 0
         dy = tl.where(passed, dy, 0.0)
-    return dy
+    return place, inside, dy, centred * inv_std[None, :, None]
 
 
 @triton.jit
@@ -65,41 +69,19 @@ def sums_kernel(
     first_c = tl.program_id(0) * BLOCK_C
     split, splits = tl.program_id(1), tl.num_programs(1)
     channel = first_c + tl.arange(0, BLOCK_C)
-    mean, inv_std, weight, bias = channel_values(
+    values = channel_values(
         mean_pointer, inv_std_pointer, weight_pointer, bias_pointer, channel, C, ACCUMULATOR, BLOCK_C
     )
-    scale = inv_std * weight
+    sizes = N, C, S
     tiles_s = tl.cdiv(S, BLOCK_S)
     tiles = tl.cdiv(N, BLOCK_N) * tiles_s
 
     dbias = tl.zeros((BLOCK_C,), ACCUMULATOR)
     dweight = tl.zeros((BLOCK_C,), ACCUMULATOR)
     for tile in range(split, tiles, splits):
-        n, c, s = tile_indices(tile, tiles_s, first_c, BLOCK_N, BLOCK_C, BLOCK_S)
-        inside = (n < N) & (c < C) & (s < S)
-        place = (n * C + c) * S + s
-        x = tl.load(x_pointer + place, mask=inside, other=0.0).to(ACCUMULATOR)
-        centred = x - mean[None, :, None]
-        x_hat = centred * inv_std[None, :, None]
-        dy = upstream(
-            dy_pointer,
-            flags_pointer,
-            place,
-            inside,
-            centred,
-            scale,
-            bias,
-            tile,
-            tiles_s,
-            first_c,
-            N,
-            C,
-            S,
-            RELU,
-            ACCUMULATOR,
-            BLOCK_N,
-            BLOCK_C,
-            BLOCK_S,
+        where = tile, tiles_s, first_c
+        _place, inside, dy, x_hat = load_gradients(
+            dy_pointer, x_pointer, flags_pointer, values, where, sizes, RELU, ACCUMULATOR, BLOCK_N, BLOCK_C, BLOCK_S
         )
         dbias += sum_channels(dy)
         dweight += sum_channels(tl.where(inside, dy * x_hat, 0.0))
@@ -120,17 +102,17 @@ def channel_values(
     ACCUMULATOR: tl.constexpr,
     BLOCK_C: tl.constexpr,
 ):
-    """mean, inv_std, weight and bias of some channels; weight 1 and bias 0 where there is none."""
+    """mean, inv_std, scale and bias of some channels: weight times inv_std, weight 1 and bias 0 where there is none."""
     known = channel < C
     mean = tl.load(mean_pointer + channel, mask=known, other=0.0)
     inv_std = tl.load(inv_std_pointer + channel, mask=known, other=0.0)
-    weight = tl.full((BLOCK_C,), 1.0, ACCUMULATOR)
+    scale = inv_std
     bias = tl.zeros((BLOCK_C,), ACCUMULATOR)
     if weight_pointer is not None:
-        weight = tl.load(weight_pointer + channel, mask=known, other=0.0).to(ACCUMULATOR)
+        scale = inv_std * tl.load(weight_pointer + channel, mask=known, other=0.0).to(ACCUMULATOR)
     if bias_pointer is not None:
         bias = tl.load(bias_pointer + channel, mask=known, other=0.0).to(ACCUMULATOR)
-    return mean, inv_std, weight, bias
+    return mean, inv_std, scale, bias
 
 
 @triton.jit
@@ -166,7 +148,7 @@ def gradients_kernel(
     first_c = tl.program_id(0) * BLOCK_C
     channel = first_c + tl.arange(0, BLOCK_C)
     known = channel < C
-    mean, inv_std, weight, bias = channel_values(
+    values = channel_values(
         mean_pointer, inv_std_pointer, weight_pointer, bias_pointer, channel, C, ACCUMULATOR, BLOCK_C
     )
     dbias = tl.zeros((BLOCK_C,), ACCUMULATOR)
@@ -182,36 +164,15 @@ def gradients_kernel(
         tl.store(dweight_pointer + channel, dweight.to(dweight_pointer.dtype.element_ty), mask=known)
     # Divided twice: N * S need not fit 32 bits.
     offset, along = dbias / N / S, dweight / N / S
-    scale = inv_std * weight
+    scale = values[2]
+    sizes = N, C, S
 
     tiles_s = tl.cdiv(S, BLOCK_S)
     tiles = tl.cdiv(N, BLOCK_N) * tiles_s
     for tile in range(tl.program_id(1), tiles, tl.num_programs(1)):
-        n, c, s = tile_indices(tile, tiles_s, first_c, BLOCK_N, BLOCK_C, BLOCK_S)
-        inside = (n < N) & (c < C) & (s < S)
-        place = (n * C + c) * S + s
-        x = tl.load(x_pointer + place, mask=inside, other=0.0).to(ACCUMULATOR)
-        centred = x - mean[None, :, None]
-        x_hat = centred * inv_std[None, :, None]
-        dy = upstream(
-            dy_pointer,
-            flags_pointer,
-            place,
-            inside,
-            centred,
-            scale,
-            bias,
-            tile,
-            tiles_s,
-            first_c,
-            N,
-            C,
-            S,
-            RELU,
-            ACCUMULATOR,
-            BLOCK_N,
-            BLOCK_C,
-            BLOCK_S,
+        where = tile, tiles_s, first_c
+        place, inside, dy, x_hat = load_gradients(
+            dy_pointer, x_pointer, flags_pointer, values, where, sizes, RELU, ACCUMULATOR, BLOCK_N, BLOCK_C, BLOCK_S
         )
         if dresidual_pointer is not None:
             tl.store(dresidual_pointer + place, dy.to(dresidual_pointer.dtype.element_ty), mask=inside)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import numpy as np
 
 from bncourse.exercises.batches import designed_batches
+from bncourse.exercises.common_faults import DGAMMA, INV_STD, SWAPPED, VARIANCE_PATH, X_HAT
 from bncourse.exercises.exercise import Arguments, Exercise, Property
 from bncourse.exercises.faults import Coincidence, Fault, FaultSet
 from bncourse.exercises.probe import Probe
@@ -95,24 +96,7 @@ FAULTS = (
         "The path through the variance has the wrong sign: `x_hat * mean(dy * x_hat)` is subtracted from dy.",
         ("variance path",),
     ),
-    Fault(
-        "variance_path_halved",
-        "The path through the variance is half of what it should be: the derivative of `(x - mean)**2` brings a "
-        "factor 2.",
-        ("variance path",),
-    ),
-    Fault(
-        "variance_path_doubled",
-        "The path through the variance is twice what it should be: the derivative of `(var + eps)**-0.5` brings a "
-        "factor -1/2.",
-        ("variance path",),
-    ),
-    Fault(
-        "variance_path_centred",
-        "The path through the variance multiplies by `x - mean` where x_hat belongs: one factor inv_std is missing "
-        "in that term.",
-        ("variance path",),
-    ),
+    *VARIANCE_PATH,
     Fault(
         "scaled_by_count",
         "dx is m times too large: the form `m * dy - sum(dy) - x_hat * sum(dy * x_hat)` is still to be divided by m, "
@@ -120,27 +104,8 @@ FAULTS = (
         ("count",),
     ),
     Fault("gamma_missing", "gamma is missing in dx: the gradient reaches x_hat as `dy * gamma`.", ("gamma",)),
-    Fault(
-        "inv_std_missing",
-        "inv_std is missing in dx: x_hat is x over the standard deviation, so dx carries the factor "
-        "`1 / sqrt(var + eps)`.",
-        ("inv_std",),
-    ),
-    Fault(
-        "inv_std_squared",
-        "dx carries inv_std squared: multiply by `1 / sqrt(var + eps)` once, not by `1 / (var + eps)`.",
-        ("inv_std",),
-    ),
-    Fault(
-        "dgamma_from_x",
-        "dgamma is made from x: gamma multiplies x_hat, so dgamma is the sum of `dy * x_hat`.",
-        ("dgamma",),
-    ),
-    Fault(
-        "dgamma_from_centred",
-        "dgamma is made from `x - mean`: gamma multiplies x_hat, which is also divided by `sqrt(var + eps)`.",
-        ("dgamma",),
-    ),
+    *INV_STD,
+    *DGAMMA,
     Fault(
         "dgamma_averaged",
         "dgamma is averaged over the batch: gamma is used once by every sample, and the gradients of all uses add up. "
@@ -163,35 +128,8 @@ FAULTS = (
         "dbeta is multiplied by gamma: it is the sum of dy as it arrives, since beta is added after the scaling.",
         ("dbeta gamma",),
     ),
-    Fault(
-        "dgamma_dbeta_swapped",
-        "dgamma and dbeta have changed places: return `dx, dgamma, dbeta`, in this order.",
-        ("order",),
-    ),
-    Fault(
-        "unbiased_variance",
-        "This is the unbiased variance: the transform divides the sum of squares by m, not by m - 1 (in NumPy, "
-        "`ddof=0`).",
-        ("variance",),
-    ),
-    Fault("eps_missing", "eps is missing: inv_std is `1 / sqrt(var + eps)`.", ("eps",)),
-    Fault(
-        "eps_fixed",
-        "The argument eps is not used; 1e-5 stands in its place. inv_std is `1 / sqrt(var + eps)` with the eps that "
-        "the caller gives.",
-        ("eps",),
-    ),
-    Fault(
-        "eps_outside",
-        "eps is added outside the square root: inv_std is `1 / sqrt(var + eps)`, not `1 / (sqrt(var) + eps)`.",
-        ("eps", "root"),
-    ),
-    Fault(
-        "root_missing",
-        "inv_std lacks the square root: it is `1 / sqrt(var + eps)`, not `1 / (var + eps)`.",
-        ("root",),
-    ),
-    Fault("no_centring", "The mean is not subtracted in x_hat: it starts from `x - mean`.", ("centring",)),
+    *SWAPPED,
+    *X_HAT,
     Fault("statistics_over_features", LAYER_NORM, ("axis",)),
     Fault("statistics_over_features_gamma_outside", LAYER_NORM, ("axis",)),
     Fault("statistics_over_everything", WHOLE_ARRAY, ("axis",)),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from bncourse.exercises.batches import designed_batches
+from bncourse.exercises.common_faults import SWAPPED
 from bncourse.exercises.exercise import Arguments, Exercise, Property
 from bncourse.exercises.faults import Coincidence, Fault, FaultSet
 from bncourse.exercises.probe import Probe
@@ -90,11 +91,7 @@ FAULTS = (
         "dgamma_averaged", "dgamma is averaged over the batch: every sample uses gamma. Take the sum.", ("dgamma mean",)
     ),
     Fault("dbeta_averaged", "dbeta is averaged over the batch: every sample uses beta. Take the sum.", ("dbeta mean",)),
-    Fault(
-        "dgamma_dbeta_swapped",
-        "dgamma and dbeta have changed places: return `dx, dgamma, dbeta`, in this order.",
-        ("order",),
-    ),
+    *SWAPPED,
     Fault("eps_missing", "eps is missing: inv_std is `1 / sqrt(running_var + eps)`.", ("eps",)),
     Fault(
         "eps_fixed",

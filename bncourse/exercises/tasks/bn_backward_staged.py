@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from bncourse.exercises.common_faults import SWAPPED
 from bncourse.exercises.exercise import Arguments, Exercise
 from bncourse.exercises.faults import Coincidence, Fault, FaultSet
 from bncourse.exercises.tasks.bn_backward import EXERCISE as CLOSED_FORM
@@ -100,11 +101,7 @@ FAULTS = (
         "summed.",
         ("dbeta reduction",),
     ),
-    Fault(
-        "dgamma_dbeta_swapped",
-        "dgamma and dbeta have changed places: return `dx, dgamma, dbeta`, in this order.",
-        ("order",),
-    ),
+    *SWAPPED,
     Fault(
         "direct_dropped",
         "Node `x_hat = centred * inv_std`: its part of dcentred, `dx_hat * inv_std`, is lost. centred is used twice, "

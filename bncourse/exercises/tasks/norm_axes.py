@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from bncourse.exercises.common_faults import DIVISOR
 from bncourse.exercises.exercise import Arguments, Exercise, Property
 from bncourse.exercises.faults import Fault, FaultSet
 from bncourse.exercises.maps import designed_maps
@@ -195,18 +196,7 @@ FAULTS = (
         "eps is added outside the square root: write `sqrt(var + eps)`, not `sqrt(var) + eps`.",
         ("eps", "root"),
     ),
-    Fault(
-        "divided_by_variance",
-        "The centred values are divided by the variance: divide by its square root, `sqrt(var + eps)`.",
-        ("root",),
-    ),
-    Fault("no_centring", "The mean is not subtracted: x_hat starts from `x - mean`.", ("centring",)),
-    Fault("sign_flipped", "x_hat has the wrong sign: it starts from `x - mean`, not `mean - x`.", ("centring",)),
-    Fault(
-        "variance_about_zero",
-        "The variance is taken about zero, as the mean of `x**2`: it is the mean of `(x - mean)**2`.",
-        ("second moment",),
-    ),
+    *DIVISOR,
 )
 
 

@@ -7,7 +7,6 @@ the mean is subtracted before anything else (chapter 2.6, equation ``eq-shifted-
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable
 from typing import Any
 
@@ -19,8 +18,12 @@ from bncourse.kernels.view import View, accumulator_dtype, dense, power_of_two
 BLOCK = 2**19
 """Values of a block for each thread: enough to outweigh what calling PyTorch costs, few enough for the cache."""
 
+SMALL = 2**17
+"""Values of a batch whose statistics are taken at once, in float64: calling PyTorch costs more there than they do."""
+
 ROW_LENGTH = 2**9
-"""Short rows are laid side by side up to this length: PyTorch adds rows up one by one, and a long sum is not exact."""
+"""Examples with few channels are laid side by side up to this length. PyTorch goes through an array row by row, which
+costs a little each time, and adds rows up one by one, where a long sum is not exact."""
 
 FEW = 2**12
 """Rows for each thread that PyTorch's own backward pass may add up."""
@@ -58,7 +61,7 @@ def forward(
     inv_std = (var + eps).rsqrt()
     y = torch.empty_like(x)
     flags = torch.empty_like(x, dtype=torch.uint8) if relu and save_flags else x.new_empty(0, dtype=torch.uint8)
-    normalize = _Affine(mean, inv_std, _scale(weight, inv_std), bias)
+    normalize = _Affine(View.of(x), mean, inv_std, _scale(weight, inv_std), bias)
     for block, out, added, passed in _blocks(x, y, None if residual is None else dense(residual, x), flags):
         values = normalize(block, out)
         if added is not None:
@@ -92,7 +95,7 @@ def backward(
     x, wide = dense(x), accumulator_dtype(x)
     dy, scale = dense(dy, x), _scale(weight, inv_std)
     if relu:
-        dy = _behind_relu(dy, x, flags, _Affine(mean, inv_std, scale, bias))
+        dy = _behind_relu(dy, x, flags, _Affine(View.of(x), mean, inv_std, scale, bias))
     kind = wide if weight is None else weight.dtype
     dresidual = x.new_empty(0) if not needs_residual else dy if relu else dy.clone()
     view = View.of(x)
@@ -104,16 +107,16 @@ def backward(
         )
         return dx, dweight.to(kind), dbias.to(kind), dresidual
     pairs = ((gradient.to(wide), block.to(wide)) for gradient, block in _blocks(dy, x))
-    dbias, products = _sums(pairs, mean)
+    dbias, products = _sums(pairs, mean, _beside(view))
     dweight, count = products * inv_std, x.numel() // x.shape[1]
-    through_statistics = _Affine(mean, inv_std, scale * inv_std * dweight / -count, scale * dbias / -count)
-    dx, column = torch.empty_like(x), scale[:, None]
+    through_statistics = _Affine(view, mean, inv_std, scale * inv_std * dweight / -count, scale * dbias / -count)
+    dx, scale = torch.empty_like(x), scale.repeat(_beside(view))
     for block, gradient, out in _blocks(x, dy, dx):
         if training:
             values = through_statistics(block, out)
-            torch.addcmul(values, gradient, column, out=values)
+            torch.addcmul(values, gradient, _columns(scale, block), out=values)
         else:
-            values = torch.mul(gradient, column, out=_room(out, wide))
+            values = torch.mul(gradient, _columns(scale, block), out=_room(out, wide))
         if values is not out:
             out.copy_(values)
     return dx, dweight.to(kind), dbias.to(kind), dresidual
@@ -122,23 +125,24 @@ def backward(
 class _Affine:
     """``a * (x - mean) + b`` for each channel, on a block at a time."""
 
-    def __init__(self, mean: Tensor, inv_std: Tensor, a: Tensor, b: Tensor | None) -> None:
+    def __init__(self, view: View, mean: Tensor, inv_std: Tensor, a: Tensor, b: Tensor | None) -> None:
         wide, b = mean.dtype, torch.zeros_like(mean) if b is None else b
-        self.mean = mean[:, None] if bool((mean.abs() * inv_std > FAR_MEAN).any()) else None
-        self.a, self.b = a.to(wide), (b if self.mean is not None else b - a * mean).to(wide)
-        self.zeros, self.ones = torch.zeros_like(mean), torch.ones_like(mean)
+        far, beside = bool((mean.abs() * inv_std > FAR_MEAN).any()), _beside(view)
+        self.mean = mean.repeat(beside) if far else None
+        self.a, self.b = a.to(wide).repeat(beside), (b if far else b - a * mean).to(wide).repeat(beside)
+        self.zeros, self.ones = torch.zeros_like(self.a), torch.ones_like(self.a)
 
     def __call__(self, block: Tensor, out: Tensor | None = None) -> Tensor:
         """The values, in ``out`` if its precision is that of the statistics."""
         wide = self.a.dtype
         room = _room(out, wide)
         if self.mean is not None:
-            return torch.sub(block, self.mean, out=room).mul_(self.a[:, None]).add_(self.b[:, None])
+            centred = torch.sub(block, _columns(self.mean, block), out=room)
+            return centred.mul_(_columns(self.a, block)).add_(_columns(self.b, block))
         values, unused = torch.empty_like(block, dtype=wide) if room is None else room, self.zeros.new_empty(0)
         # In inference, with statistics that change nothing, it is one multiplication and one addition in one pass.
-        torch.native_batch_norm(
-            block.to(wide), self.a, self.b, self.zeros, self.ones, False, 0.0, 0.0, out=(values, unused, unused)
-        )
+        a, b, zeros, ones = (vector[: block.shape[1]] for vector in (self.a, self.b, self.zeros, self.ones))
+        torch.native_batch_norm(block.to(wide), a, b, zeros, ones, False, 0.0, 0.0, out=(values, unused, unused))
         return values
 
 
@@ -146,9 +150,16 @@ def _moments(x: Tensor) -> tuple[Tensor, Tensor]:
     """Mean and biased variance of every channel, in float64."""
     wide, count = accumulator_dtype(x), x.numel() // x.shape[1]
 
+    if x.numel() <= SMALL:
+        exact, axes = x.double(), [axis for axis in range(x.ndim) if axis != 1]
+        mean = exact.mean(axes)
+        return mean, (exact - mean.view(-1, *[1] * (x.ndim - 2))).square_().mean(axes)
+    beside = _beside(View.of(x))
+
     def of_deviations(shift: Tensor | None) -> tuple[Tensor, Tensor]:
-        blocks = (block.to(wide) if shift is None else torch.sub(block, shift[:, None]) for (block,) in _blocks(x))
-        first, second = _sums(((block, block) for block in blocks), x.new_zeros(x.shape[1], dtype=wide))
+        far = None if shift is None else shift.repeat(beside)
+        blocks = (block.to(wide) if far is None else torch.sub(block, _columns(far, block)) for (block,) in _blocks(x))
+        first, second = _sums(((block, block) for block in blocks), x.new_zeros(x.shape[1], dtype=wide), beside)
         mean = first / count
         return mean, (second / count - mean.square()).clamp_min(0)
 
@@ -160,31 +171,21 @@ def _moments(x: Tensor) -> tuple[Tensor, Tensor]:
     return shift + mean, var
 
 
-def _sums(pairs: Iterable[tuple[Tensor, Tensor]], centre: Tensor) -> tuple[Tensor, Tensor]:
+def _sums(pairs: Iterable[tuple[Tensor, Tensor]], centre: Tensor, beside: int) -> tuple[Tensor, Tensor]:
     """For each channel the sum of the first of two, and that of ``first * (second - centre)``, in float64.
 
     PyTorch's own backward pass begins with these, in one pass; the rest of it is not asked for.
     """
     parts: tuple[list[Tensor], list[Tensor]] = [], []
+    centres = centre.repeat(beside)
+    ones = torch.ones_like(centres)
     for first, second in pairs:
-        examples, channels, positions = first.shape
-        beside = 1 if positions > 1 else math.gcd(examples, power_of_two(ROW_LENGTH // channels))
-        shape = examples // beside, beside * channels, positions
-        centres = centre.repeat(beside)
+        width = first.shape[1]
         _, products, plain = torch.ops.aten.native_batch_norm_backward(
-            first.view(shape),
-            second.view(shape),
-            None,
-            None,
-            None,
-            centres,
-            torch.ones_like(centres),
-            True,
-            0.0,
-            [False, True, True],
+            first, second, None, None, None, centres[:width], ones[:width], True, 0.0, [False, True, True]
         )
-        parts[0].append(plain.view(beside, channels))
-        parts[1].append(products.view(beside, channels))
+        parts[0].append(plain.view(-1, len(centre)))
+        parts[1].append(products.view(-1, len(centre)))
     one, other = (torch.cat(rows).double().sum(0) for rows in parts)
     return one, other
 
@@ -201,23 +202,39 @@ def _behind_relu(dy: Tensor, x: Tensor, flags: Tensor, normalize: _Affine) -> Te
 def _blocks(x: Tensor, *others: Tensor | None) -> list[tuple[Any, ...]]:
     """Views of dense tensors of one format, as examples, channels and positions, some examples at a time.
 
-    What is None or empty is None in every block.
+    Some examples may lie side by side, as if they were one with more channels. What is None or empty is None in every
+    block.
     """
     view = View.of(x)
-    length = BLOCK * torch.get_num_threads() // (view.channels * view.positions)
-    # Even lengths, in powers of two, so that rows can be laid side by side.
-    length = power_of_two(length // 2 + 1)
+    beside = _beside(view)
+    whole = view.examples - view.examples % beside
+    # A power of two, near to what was asked for, and what is left over as a row of its own.
+    length = beside * power_of_two(
+        BLOCK * torch.get_num_threads() // (beside * view.channels * view.positions) // 2 + 1
+    )
+    starts = [*range(0, whole, length), *([whole] if whole < view.examples else [])]
 
     def cut(tensor: Tensor | None) -> list[Tensor | None]:
-        starts = range(0, view.examples, length)
         if tensor is None or tensor.numel() == 0:
             return [None] * len(starts)
         if view.positions == 1:
             tensor = tensor.movedim(1, -1)
-        whole = tensor.view(view.examples, view.channels, view.positions)
-        return [whole[start : start + length] for start in starts]
+        rows = tensor.view(view.examples, view.channels, view.positions)
+        ends = [*starts[1:], view.examples]
+        blocks = (rows[start:end] for start, end in zip(starts, ends, strict=True))
+        return [block.view(-1, min(beside, len(block)) * view.channels, view.positions) for block in blocks]
 
     return list(zip(*[cut(tensor) for tensor in (x, *others)], strict=True))
+
+
+def _beside(view: View) -> int:
+    """How many examples are laid side by side: one, unless an example has few channels and one position."""
+    return 1 if view.positions > 1 else power_of_two(ROW_LENGTH // view.channels)
+
+
+def _columns(values: Tensor, block: Tensor) -> Tensor:
+    """Values of channels, repeated for examples side by side, for a block that may have fewer of those."""
+    return values[: block.shape[1], None]
 
 
 def _room(out: Tensor | None, wide: torch.dtype) -> Tensor | None:

@@ -1,4 +1,4 @@
-"""The benchmark of the CPU path times two functions that compute the same, and its record supports what is said of it."""
+"""The CPU benchmark times two functions that compute the same, and its record supports what is said of it."""
 
 import pytest
 import torch

@@ -66,9 +66,11 @@ def step(normalize: Normalize, x: torch.Tensor, weight: torch.Tensor, bias: torc
     torch.autograd.grad(y, (x, weight, bias), dy)
 
 
-def theirs(x: torch.Tensor, *others: torch.Tensor) -> torch.Tensor:
+def theirs(
+    x: torch.Tensor, mean: torch.Tensor, var: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor
+) -> torch.Tensor:
     """PyTorch's function."""
-    return torch.nn.functional.batch_norm(x, *others, training=True)
+    return torch.nn.functional.batch_norm(x, mean, var, weight, bias, training=True)
 
 
 def ours(

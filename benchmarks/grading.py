@@ -4,7 +4,8 @@
 
 Two hundred submissions are made, of every kind that hands itself in: right, wrong, unfinished, without the cells,
 broken, of another language, hostile. They are graded by as many workers as there are cores, with and without the
-hostile ones. The result goes into the package's recorded results.
+hostile ones. The exercises about kernels, which load Triton, are a class of their own. The result goes into the
+package's recorded results.
 """
 
 # mypy: disable-error-code="import-untyped, no-untyped-call"
@@ -40,15 +41,24 @@ COUNTS = {
     "another language": 10,
     "hostile": 20,
 }
+KERNEL_COUNTS = {"right": 40}
 REPEATS = 11
 
 
 def main() -> int:
     """Measure, print and record."""
     start = time.perf_counter()
+    # For the checks of kernels in this process: one is for Triton, the other for the tests' banks.
+    os.environ |= {"TRITON_INTERPRET": "1", "BNCOURSE_TEST_KERNELS": "1"}
     outcome = {"import": imports(), "check": checks(), "batch": batches()}
     print(json.dumps(outcome, indent=1))
-    settings = {"submissions": COUNTS, "time limit": TIME_LIMIT, "workers": cores(), "repeats": REPEATS}
+    settings = {
+        "submissions": COUNTS,
+        "with kernels": KERNEL_COUNTS,
+        "time limit": TIME_LIMIT,
+        "workers": cores(),
+        "repeats": REPEATS,
+    }
     seconds = time.perf_counter() - start
     source = results.provenance(COMMAND, ["numpy"], threads=cores(), seconds=seconds)
     results.save(results.Record("grading", settings, source, outcome))
@@ -76,10 +86,11 @@ def imports() -> dict[str, float]:
 
 def checks() -> dict[str, dict[str, float]]:
     """Seconds that one check takes: of the solution, of the slowest mistake with a name, and of one without."""
+    from tests.exercises.bank import solved
     from tests.exercises.test_mistakes import BANK
 
-    def slowest(exercise: Exercise, functions: list[Callable[..., object]]) -> float:
-        def verdict(function: Callable[..., object]) -> None:
+    def slowest(exercise: Exercise, functions: list[object]) -> float:
+        def verdict(function: object) -> None:
             with np.errstate(all="ignore"):
                 exercise.verdict(function, exercise.make_probes(np.random.default_rng()))
 
@@ -91,7 +102,7 @@ def checks() -> dict[str, dict[str, float]]:
     for exercise in list_exercises():
         bank = BANK[exercise.id]
         found[exercise.id] = {
-            "right": slowest(exercise, [exercise.solution_function]),
+            "right": slowest(exercise, [solved(exercise)]),
             "named": slowest(exercise, list(bank.SINGLES.values())),
             "not named": slowest(exercise, list(bank.UNNAMED)),
         }
@@ -99,17 +110,27 @@ def checks() -> dict[str, dict[str, float]]:
 
 
 def batches() -> dict[str, dict[str, object]]:
-    """Seconds to grade the class, and submissions a second; without the hostile ones, and with them."""
+    """Seconds to grade the class, and submissions a second; without the hostile ones, with them, and of kernels."""
     without = {kind: count for kind, count in COUNTS.items() if kind != "hostile"}
-    return {"without hostile ones": batch(without), "all": batch(COUNTS)}
+    kernels = [exercise for exercise in list_exercises() if exercise.kernels]
+    return {
+        "without hostile ones": batch(without, without_kernels()),
+        "all": batch(COUNTS, without_kernels()),
+        "with kernels": batch(KERNEL_COUNTS, kernels),
+    }
 
 
-def batch(counts: dict[str, int]) -> dict[str, object]:
+def without_kernels() -> list[Exercise]:
+    """The exercises that need NumPy alone."""
+    return [exercise for exercise in list_exercises() if not exercise.kernels]
+
+
+def batch(counts: dict[str, int], exercises: list[Exercise]) -> dict[str, object]:
     """One class: how long it took as a whole, and one submission of each kind in the median and at most."""
     with tempfile.TemporaryDirectory() as folder:
         submissions, output = Path(folder, "class"), Path(folder, "out", "grades.csv")
-        count = hand_in(submissions, counts)
-        took = timed(lambda: grade_folder(submissions, output, list_exercises(), TIME_LIMIT, cores()))
+        count = hand_in(submissions, counts, exercises)
+        took = timed(lambda: grade_folder(submissions, output, exercises, TIME_LIMIT, cores()))
         grades = json.loads(output.with_suffix(".json").read_text(encoding="utf-8"))["grades"]
     assert len(grades) == count
     seconds: dict[str, list[float]] = {kind: [] for kind in counts}
@@ -124,22 +145,21 @@ def batch(counts: dict[str, int]) -> dict[str, object]:
     }
 
 
-def hand_in(folder: Path, counts: dict[str, int]) -> int:
-    """Write submissions of these kinds; each grades all exercises, and no two files are the same."""
+def hand_in(folder: Path, counts: dict[str, int], exercises: list[Exercise]) -> int:
+    """Write submissions of these kinds; each grades all these exercises, and no two files are the same."""
     from tests.exercises.grading.hostile import HOSTILE
     from tests.exercises.grading.notebooks import completed, mistaken, notebook, untouched
     from tests.exercises.test_mistakes import BANK
 
-    exercises = list_exercises()
     wrong = [(exercise, function) for exercise in exercises for function in BANK[exercise.id].SINGLES.values()]
     # The first of them is one that only the time limit ends.
     slowest = "endless loop that swallows its alarm"
     hostile = [HOSTILE[slowest], *(cells for name, cells in HOSTILE.items() if name != slowest)]
-    whole = notebook(*completed())
+    whole = notebook(*completed(*exercises))
     make: dict[str, Callable[[int], bytes]] = {
-        "right": lambda number: notebook(f"number = {number}", *completed()),
+        "right": lambda number: notebook(f"number = {number}", *completed(*exercises)),
         "wrong": lambda number: notebook(
-            f"number = {number}", *completed(), *mistaken(*wrong[7 * number % len(wrong)])
+            f"number = {number}", *completed(*exercises), *mistaken(*wrong[7 * number % len(wrong)])
         ),
         "unfinished": lambda number: notebook(
             f"number = {number}", *completed(exercises[0]), *untouched(*exercises[1:])

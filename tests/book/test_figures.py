@@ -1,6 +1,8 @@
 """The interactive figures compute what the package computes; their own tests run under Node.js."""
 
+import itertools
 import json
+import math
 import os
 import shutil
 import subprocess
@@ -11,9 +13,25 @@ import numpy as np
 import playwright
 import pytest
 
+from bncourse.kernels.floor import (
+    DESIGNS,
+    DEVICES,
+    OPERATIONS,
+    bound,
+    bytes_per_channel,
+    bytes_per_value,
+    flops_per_value,
+    intensity,
+    least_bytes,
+    passes,
+)
 from bncourse.reference import batch_norm, batch_norm_backward
 from tests.book.chapters import ROOT
 from tests.browser.conftest import unavailable
+
+sys.path.insert(0, str(ROOT / "book" / "_ext"))
+
+from floor_tables import tables
 
 TESTS = ROOT / "tests" / "figures"
 
@@ -64,6 +82,39 @@ def test_the_figures_agree_with_the_package(node: str) -> None:
         for name, value in expected.items():
             # All are of size one to a hundred, or sums that cancel from that size: twelve digits are what is left.
             np.testing.assert_allclose(np.ravel(ours[name]), value.ravel(), rtol=1e-12, atol=1e-12, err_msg=name)
+
+
+def test_the_roofline_predicts_what_the_package_does(node: str) -> None:
+    """Every kernel on every device, from the tables that the book is built with."""
+    shapes: list[tuple[int, ...]] = [(256, 64, 56, 56), (64, 8192), (3, 5, 7, 11), (1, 1)]
+    cases = list(itertools.product(DEVICES, OPERATIONS, DESIGNS, ("bfloat16", "float16", "float32"), shapes))
+    names = ("device", "operation", "design", "dtype", "shape")
+    chosen = [dict(zip(names, case, strict=True), launchTime=4) for case in cases]
+    result = subprocess.run(
+        [node, str(TESTS / "compute_floor.mjs")],
+        input=json.dumps({"tables": tables(), "cases": chosen}),
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    for (device, operation, design, dtype, shape), found in zip(cases, json.loads(result.stdout), strict=True):
+        rates = DEVICES[device]
+        flops = flops_per_value(operation) * math.prod(shape)
+        assert found["bytes"] == least_bytes(operation, shape, dtype, design)
+        assert found["bytesPerValue"] == bytes_per_value(operation, dtype, design)
+        assert found["bytesPerChannel"] == bytes_per_channel(operation)
+        assert found["flops"] == flops
+        assert found["times"] == pytest.approx(
+            {
+                "memory": bound(operation, shape, rates.bandwidth, dtype, design),
+                "arithmetic": 1e6 * flops / rates.flops,
+                "launches": 4 * len(passes(operation, design)),
+            }
+        )
+        assert found["time"] == max(found["times"].values()) == found["times"][found["limit"]]
+        assert found["ridge"] == pytest.approx(rates.flops / rates.bandwidth)
+        if shape == shapes[0]:  # with so many values the channels' own bytes vanish
+            assert found["intensity"] == pytest.approx(intensity(operation, dtype, design), rel=1e-3)
 
 
 def test_every_figure_of_the_book_has_a_module_and_every_module_of_a_figure_a_place() -> None:

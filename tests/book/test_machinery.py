@@ -1,5 +1,6 @@
 """The book builds from what the extra [book] brings, and says honestly what it does not know."""
 
+import json
 import os
 import re
 import shutil
@@ -17,6 +18,7 @@ sys.path.insert(0, str(ROOT / "book" / "_ext"))
 
 from chapter_numbers import chapter_number
 from docstring_sections import separate
+from floor_tables import tables
 from inline_scripts import drop_repeated
 
 # What the extra [book] does not bring.
@@ -87,6 +89,15 @@ def test_an_interactive_figure_is_loaded_where_it_stands_and_nowhere_else(known:
     assert len(others) > 3
     for path in others:
         assert "figures/" not in path.read_text(encoding="utf-8"), path.name
+
+
+def test_the_roofline_gets_the_packages_numbers(known: Path) -> None:
+    """Catches tables that stay behind the package, or are written where no module looks for them."""
+    module = (known / "_static/figures/floor_tables.mjs").read_text(encoding="utf-8")
+    written = re.fullmatch(r"export const TABLES = (.*);\n", module)
+    assert written is not None
+    assert json.loads(written[1]) == json.loads(json.dumps(tables()))
+    assert (known / "_static/figures/roofline.mjs").exists()
 
 
 def test_an_interactive_figure_needs_its_module_and_a_text(tmp_path: Path) -> None:

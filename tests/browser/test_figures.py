@@ -1,11 +1,13 @@
 """The interactive figures in a browser: by keyboard, by pointer, by ear, in both themes, and without JavaScript."""
 
+import math
 import re
 from collections.abc import Callable, Iterator
 
 import pytest
 from playwright.sync_api import Browser, Locator, Page, Route, expect
 
+from bncourse.kernels.floor import DEVICES, bound, flops_per_value, intensity
 from tests.browser.test_pages import WIDTHS, contrast, watch
 
 pytestmark = pytest.mark.browser
@@ -13,8 +15,10 @@ pytestmark = pytest.mark.browser
 PLACES = {
     "transform": "book/1_transform/2_the_transform.html",
     "projections": "book/2_backprop/2_closed_form.html",
+    "roofline": "book/3_kernel/1_bytes_not_flops.html",
 }
 Opened = Callable[..., Locator]
+CONTROLS = ":is(input, select):visible"
 
 # The colour in which every part of a drawing appears on the page, and the page behind it.
 COLOURS = """
@@ -25,7 +29,7 @@ COLOURS = """
     const [over, under] = [parse(colour), parse(back)];
     return "rgb(" + [0, 1, 2].map((i) => over[i] * opacity + under[i] * (1 - opacity)).join(", ") + ")";
   };
-  const kinds = "svg :is(path, rect, circle, text), p:not(.figure-summary), label, output, button";
+  const kinds = "svg :is(path, rect, circle, text), p:not(.figure-summary), label, output, button, select";
   const parts = [...figure.querySelectorAll(kinds)];
   return parts.filter((part) => part.getClientRects().length).map((part) => {
     const style = getComputedStyle(part);
@@ -96,15 +100,17 @@ def test_a_figure_takes_the_place_of_its_text(name: str, opened: Opened) -> None
 @pytest.mark.parametrize("name", PLACES)
 def test_everything_in_it_has_a_name_and_every_picture_a_description(name: str, opened: Opened) -> None:
     figure = opened(name)
-    sliders = figure.get_by_role("slider")
-    inputs = figure.locator("input:visible")
-    labels = [slider.evaluate("input => input.ariaLabel || input.labels[0].textContent") for slider in inputs.all()]
-    assert len(labels) == sliders.count() >= 6
+    controls = figure.locator(CONTROLS)
+    assert controls.count() >= 6
+    labels = []
+    for control in controls.all():
+        label = control.evaluate("node => node.ariaLabel || node.labels[0].textContent")
+        labels.append(label)
+        is_list = control.evaluate("node => node.tagName") == "SELECT"
+        named = figure.get_by_role("combobox" if is_list else "slider", name=label, exact=True)
+        expect(named).to_have_count(1)
+        assert is_list or named.get_attribute("aria-valuetext")
     assert len(set(labels)) == len(labels)
-    for label in labels:
-        slider = figure.get_by_role("slider", name=label, exact=True)
-        expect(slider).to_have_count(1)
-        assert slider.get_attribute("aria-valuetext")
     for picture in figure.get_by_role("img").all():
         title = picture.locator("title").text_content()
         assert title
@@ -118,7 +124,7 @@ def test_everything_in_it_has_a_name_and_every_picture_a_description(name: str, 
 def test_it_fits_and_can_be_hit(name: str, width: str, opened: Opened) -> None:
     """Every control is 24 pixels or more in both directions, and nothing is wider than the figure."""
     figure = opened(name, width)
-    for control in [*figure.locator("input:visible").all(), *figure.get_by_role("button").all()]:
+    for control in [*figure.locator(CONTROLS).all(), *figure.get_by_role("button").all()]:
         box = control.bounding_box()
         assert box is not None
         assert min(box["width"], box["height"]) >= 24
@@ -154,7 +160,8 @@ def test_it_can_be_read_in_both_themes(name: str, theme: str, opened: Opened) ->
 @pytest.mark.parametrize("name", PLACES)
 def test_the_focus_is_seen(name: str, opened: Opened) -> None:
     figure = opened(name)
-    for control in [figure.locator("input:visible").last, figure.get_by_role("button").first]:
+    kinds = [figure.locator(f"{kind}:visible") for kind in ("input", "select", "button")]
+    for control in [kind.last for kind in kinds if kind.count()]:
         figure.page.keyboard.press("Tab")  # so that focus counts as the keyboard's
         control.focus()
         assert control.evaluate("node => getComputedStyle(node).outlineStyle") == "solid"
@@ -356,6 +363,85 @@ def test_of_two_examples_nothing_comes_back(opened: Opened) -> None:
         figure.get_by_role("button", name="random").click()
         assert part(figure, "what remains") == [0, 0]
         assert shares(figure)[2] == 0
+
+
+def choose(figure: Locator, **choices: str) -> None:
+    for label, option in choices.items():
+        figure.get_by_label(label.replace("_", " "), exact=True).select_option(option)
+
+
+def times(figure: Locator) -> list[float]:
+    """Return what memory, arithmetic and launches take."""
+    return part(figure, "What the time is made of")[:2] + part(figure, "What the time is made of")[-1:]
+
+
+def test_the_roofline_begins_with_the_packages_numbers(opened: Opened) -> None:
+    """Catches tables of another build, and a drawing that says something else than the kernel's prediction."""
+    figure = opened("roofline")
+    kernel, shape, rates = "forward+add+relu", (256, 64, 56, 56), DEVICES["H100 SXM"]
+    memory = bound(kernel, shape, rates.bandwidth, design="eager")
+    arithmetic = 1e6 * flops_per_value(kernel) * math.prod(shape) / rates.flops
+    assert times(figure) == [pytest.approx(memory, abs=0.051), pytest.approx(arithmetic, abs=0.051), 20]
+    expect(figure.locator("strong")).to_have_text(f"At least {memory:.1f} µs: memory-bound")
+    roof, ridge, at, reached = part(figure, "Roofline of the chosen GPU")
+    assert (roof, ridge) == (rates.flops / 1e12, pytest.approx(rates.flops / rates.bandwidth, abs=0.051))
+    assert at == pytest.approx(intensity(kernel, design="eager"), abs=0.006)
+    assert reached == pytest.approx(at * rates.bandwidth / 1e12, rel=0.01)
+
+
+def test_the_chapters_answers_about_the_roofline(opened: Opened) -> None:
+    """What the chapter says a reader should have seen."""
+    figure = opened("roofline")
+    eager = times(figure)[0]
+    choose(figure, GPU="H200 SXM")
+    assert times(figure)[0] / eager == pytest.approx(0.7, abs=0.01)
+    choose(figure, GPU="RTX 4090")
+    assert times(figure)[0] / eager > 3
+    choose(figure, GPU="H100 SXM", design="two-pass")
+    assert times(figure)[0] / eager == pytest.approx(0.5, abs=0.01)
+    size = figure.get_by_role("slider", name="examples N")
+    for design in ("eager", "two-pass"):
+        choose(figure, design=design)
+        while "memory-bound" in (figure.locator("strong").text_content() or ""):
+            size.press("ArrowLeft")
+        expect(figure.locator("output").first).to_have_text("16")
+        size.press("End")
+    choose(figure, GPU="A100 80GB SXM", batch_norm="backward", followed_by="relu", design="on-chip")
+    memory, arithmetic, _ = times(figure)
+    assert 3 < memory / arithmetic < 4
+
+
+def test_the_roofline_by_keyboard_and_by_ear(opened: Opened) -> None:
+    figure = opened("roofline")
+    spoken = figure.locator("[aria-live=polite]")
+    said = spoken.text_content() or ""
+    assert "256 by 64 by 56 by 56 values of bfloat16, on H100 SXM" in said
+    dtype = figure.get_by_label("dtype", exact=True)
+    dtype.focus()
+    figure.page.keyboard.press("f")
+    figure.page.keyboard.press("ArrowDown")
+    expect(dtype).to_have_value("float32")
+    expect(spoken).to_contain_text("values of float32")
+    assert part(figure, "Roofline of the chosen GPU")[2] == pytest.approx(9 / 32, abs=0.006)
+    figure.get_by_role("button", name="Reset").click()
+    expect(spoken).to_have_text(said)
+
+
+def test_the_largest_and_the_smallest_batch_fit_into_the_drawings(opened: Opened) -> None:
+    """Catches a dot outside the axes, and bars whose numbers are cut off."""
+    figure = opened("roofline", width="phone")
+    choose(figure, GPU="L4", dtype="float32")
+    for key in ("End", "Home"):
+        for name in ("examples N", "channels C", "maps"):
+            figure.get_by_role("slider", name=name).press(key)
+        inside = figure.evaluate(
+            """figure => [...figure.querySelectorAll("svg :is(text, .figure-kernel, rect)")].every((node) => {
+              const [box, edge] = [node.getBoundingClientRect(), node.ownerSVGElement.getBoundingClientRect()];
+              return box.left >= edge.left - 0.5 && box.right <= edge.right + 0.5
+                && box.top >= edge.top - 0.5 && box.bottom <= edge.bottom + 0.5;
+            })"""
+        )
+        assert inside, key
 
 
 def test_the_figure_is_drawn_anew_when_the_window_is_turned(opened: Opened) -> None:

@@ -6,15 +6,30 @@ import {
   fixed,
   histogram,
   linePath,
+  logScale,
   normalDensity,
   percent,
+  powersOfTen,
   scale,
+  short,
   ticks,
 } from "../../book/_static/figures/plot.mjs";
 
 test("a scale sends the ends of one range to those of the other, reversed ones too", () => {
   const down = scale([-2, 3], [100, 0]);
   assert.deepEqual([down(-2), down(3), down(0.5)], [100, 0, 50]);
+});
+
+test("on a logarithmic scale equal factors are equal lengths", () => {
+  const place = logScale([0.1, 1000], [0, 40]);
+  [0.1, 1, 10, 1000].forEach((value, step) => assert.ok(Math.abs(place(value) - [0, 10, 20, 40][step]) < 1e-9));
+  assert.ok(Math.abs(place(6) - place(3) - (place(0.4) - place(0.2))) < 1e-9);
+});
+
+test("powers of ten, the ends of the domain among them", () => {
+  assert.deepEqual(powersOfTen([0.1, 1000]), [0.1, 1, 10, 100, 1000]);
+  assert.deepEqual(powersOfTen([0.2, 99]), [1, 10]);
+  assert.equal(powersOfTen([1e9, 1e14]).length, 6);
 });
 
 test("ticks are round, evenly spaced, inside, and as many as fit", () => {
@@ -55,4 +70,11 @@ test("paths are what SVG reads", () => {
 test("numbers have a true minus sign, and zero has none", () => {
   assert.deepEqual([fixed(-1.256, 2), fixed(-0.001, 2), fixed(0, 1), fixed(12, 0)], ["−1.26", "0.00", "0.0", "12"]);
   assert.equal(percent(0.456), "46 %");
+});
+
+test("large numbers carry the prefix of their size, also those that rounding lifts into the next", () => {
+  assert.deepEqual(
+    [1, 11, 999, 999.6, 2048, 51_380_224, 417_464_832, 3.35e12, 1e15, 2e18].map(short),
+    ["1 ", "11 ", "999 ", "1 k", "2.05 k", "51.4 M", "417 M", "3.35 T", "1 P", "2000 P"],
+  );
 });

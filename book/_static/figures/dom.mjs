@@ -54,6 +54,21 @@ export function slider({ label, min, max, step, start, read = (position) => posi
   }
 }
 
+/** Return a labelled list to choose from; an option is its value, or a pair of the value and the text to show. */
+export function choice({ label, options, start, change }) {
+  const id = unique("choice");
+  const entries = options.map((option) => (Array.isArray(option) ? option : [option, option]));
+  const select = html("select", { id }, ...entries.map(([value, text]) => html("option", { value }, text)));
+  const reset = () => (select.value = start);
+  select.addEventListener("change", change);
+  reset();
+  return {
+    root: html("div", { class: "figure-choice" }, html("label", { for: id }, label), select),
+    value: () => select.value,
+    reset,
+  };
+}
+
 export function button(text, act, attributes = {}) {
   const element = html("button", { type: "button", ...attributes }, text);
   element.addEventListener("click", act);
@@ -119,11 +134,11 @@ export function summary(start, rest = 400) {
   };
 }
 
-/** Call `draw` whenever the element's width changes, and once at the start. */
+/** Call `draw` at the start and whenever the element's width changes, but not while it takes up no room. */
 export function whenResized(element, draw) {
   let width = -1;
   new ResizeObserver(() => {
-    if (element.clientWidth === width) return;
+    if ([0, width].includes(element.clientWidth)) return;
     width = element.clientWidth;
     draw();
   }).observe(element);

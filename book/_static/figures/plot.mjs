@@ -5,6 +5,19 @@ export function scale([low, high], [start, end]) {
   return (value) => start + ((value - low) / (high - low)) * (end - start);
 }
 
+/** Return the map that sends `domain` to `range`, equal factors to equal lengths. */
+export function logScale(domain, range) {
+  const place = scale(domain.map(Math.log10), range);
+  return (value) => place(Math.log10(value));
+}
+
+/** Return the powers of ten in a domain, its ends included. */
+export function powersOfTen([low, high]) {
+  // The logarithm of a power of ten may be a rounding error away from its exponent.
+  const [first, last] = [Math.ceil(Math.log10(low) - 1e-9), Math.floor(Math.log10(high) + 1e-9)];
+  return Array.from({ length: last - first + 1 }, (_, place) => Number(`1e${first + place}`));
+}
+
 /** Return round numbers inside a domain, at most `most` of them: multiples of 1, 2 or 5 times a power of ten. */
 export function ticks([low, high], most) {
   const power = 10 ** Math.floor(Math.log10((high - low) / most));
@@ -57,3 +70,12 @@ export function fixed(value, digits) {
 
 /** Return a share as a whole percentage. */
 export const percent = (share) => `${fixed(100 * share, 0)} %`;
+
+/** Return a number from 1 on with three digits and, as text or unit may follow, a space and the prefix of its size. */
+export function short(value) {
+  const rounded = Number(value.toPrecision(3));
+  const step = rounded < 1000 ? 0 : Math.min(PREFIXES.length - 1, Math.floor(Math.log10(rounded) / 3 + 1e-9));
+  return `${Number((rounded / 1000 ** step).toPrecision(3))} ${PREFIXES[step]}`;
+}
+
+const PREFIXES = ["", "k", "M", "G", "T", "P"];

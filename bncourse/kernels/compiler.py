@@ -49,6 +49,8 @@ class MachineCode:
     shared : bytes of shared memory for each program.
     loads, stores : instructions on global memory by their width, the bits that one of them moves for each thread.
     ptx : the code in the form before the last one, which can be read.
+    sass : the instructions that the GPU runs, one to an entry.
+    loops : those of each loop without a loop in it, in the order of the code.
     """
 
     name: str
@@ -61,6 +63,8 @@ class MachineCode:
     loads: Mapping[int, int]
     stores: Mapping[int, int]
     ptx: str = field(repr=False)
+    sass: tuple[str, ...] = field(repr=False)
+    loops: tuple[tuple[str, ...], ...] = field(repr=False)
 
     @property
     def resident(self) -> int:
@@ -167,19 +171,21 @@ def compile_kernel(
             attributes[(place,)] = [["tt.divisibility", 16]]
     source = ASTSource(kernel, signature, constants, attributes)
     compiled = triton.compile(source, target=GPUTarget("cuda", architecture, 32), options={"num_warps": warps})
-    usage, assembly = _dump(compiled.asm["cubin"], "-res-usage"), _dump(compiled.asm["cubin"], "-sass")
-    ptx = compiled.asm["ptx"]
+    usage, code = _dump(compiled.asm["cubin"], "-res-usage"), _code(_dump(compiled.asm["cubin"], "-sass"))
+    ptx, sass = compiled.asm["ptx"], tuple(code.values())
     return MachineCode(
         name=kernel.__name__,
         architecture=architecture,
         warps=warps,
         registers=_number(r"REG:(\d+)", usage),
         stack=_number(r"STACK:(\d+)", usage),
-        spills=len(re.findall(r"\b(?:LDL|STL)\b", assembly)),
+        spills=sum(bool(re.search(r"\b(?:LDL|STL)\b", instruction)) for instruction in sass),
         shared=compiled.metadata.shared,
         loads=_widths("ld", ptx),
         stores=_widths("st", ptx),
         ptx=ptx,
+        sass=sass,
+        loops=_loops(code),
     )
 
 
@@ -208,6 +214,27 @@ def _number(pattern: str, text: str) -> int:
     if found is None:
         raise RuntimeError(f"expected {pattern} in what cuobjdump prints, got:\n{text}")
     return int(found[1])
+
+
+def _code(dump: str) -> dict[int, str]:
+    """Instructions by their addresses."""
+    found = re.findall(r"/\*([0-9a-f]{4,})\*/\s+([^;]+?)\s*;", dump)
+    return {int(address, 16): instruction for address, instruction in found}
+
+
+def _loops(code: Mapping[int, str]) -> tuple[tuple[str, ...], ...]:
+    """What lies between a jump back and where it leads, unless another loop lies there as well.
+
+    The code ends in a jump to itself, which is none.
+    """
+    jumps = [(to, at) for at, instruction in code.items() if (to := _target(instruction)) is not None and to < at]
+    inner = [(to, at) for to, at in jumps if not any(to <= a and b < at for a, b in jumps)]
+    return tuple(tuple(instruction for a, instruction in code.items() if to <= a <= at) for to, at in inner)
+
+
+def _target(instruction: str) -> int | None:
+    found = re.search(r"\bBRA\b.*?0x([0-9a-f]+)$", instruction)
+    return int(found[1], 16) if found else None
 
 
 def _widths(operation: str, ptx: str) -> dict[int, int]:

@@ -31,7 +31,8 @@ def statistics_kernel(
     tiles_s = tl.cdiv(S, BLOCK_S)
     tiles = tl.cdiv(N, BLOCK_N) * tiles_s
 
-    count = tl.zeros((BLOCK_C,), ACCUMULATOR)
+    # Count and size are the same for all channels. Kept once, they are divided by once and not for each (chapter 3.5).
+    count = tl.zeros((1,), ACCUMULATOR)
     mean = tl.zeros((BLOCK_C,), ACCUMULATOR)
     m2 = tl.zeros((BLOCK_C,), ACCUMULATOR)
     for tile in range(split, tiles, splits):
@@ -39,11 +40,12 @@ def statistics_kernel(
         inside = (n < N) & (c < C) & (s < S)
         x = tl.load(x_pointer + (n * C + c) * S + s, mask=inside, other=0.0).to(ACCUMULATOR)
         size = tile_size(tile, tiles_s, N, S, BLOCK_N, BLOCK_S).to(ACCUMULATOR)
-        tile_mean = sum_channels(x) / size
+        reciprocal = 1 / size
+        tile_mean = sum_channels(x) * reciprocal
         deviation = tl.where(inside, x - tile_mean[None, :, None], 0.0)
         # Deviations from the mean add up to zero. What they do add up to is its rounding error: without this step a
         # channel whose values are all 10000.1 has a variance, and eps is too small to hide it.
-        error = sum_channels(deviation) / size
+        error = sum_channels(deviation) * reciprocal
         deviation = tl.where(inside, deviation - error[None, :, None], 0.0)
         tile_m2 = sum_channels(deviation * deviation)
         count, mean, m2 = merge(count, mean, m2, size, tile_mean + error, tile_m2)

@@ -28,7 +28,12 @@ def tile_size(tile, tiles_s, N, S, BLOCK_N: tl.constexpr, BLOCK_S: tl.constexpr)
 
 @triton.jit
 def sum_channels(values):
-    """One sum for each channel, over examples and positions."""
+    """One sum for each channel, over examples and positions.
+
+    Of one channel all values at once: each thread first adds up what it has of them, in whichever rows they are.
+    """
+    if values.shape[1] == 1:
+        return tl.full((1,), tl.sum(values), values.dtype)
     return tl.sum(tl.sum(values, axis=2), axis=0)
 
 

@@ -116,6 +116,34 @@ def test_a_length_that_the_compiler_does_not_know_costs_the_wide_loads():
     assert 128 not in compile_kernel(forward.statistics_kernel, arguments).loads
 
 
+def test_a_tile_of_several_maps_is_summed_within_the_threads_first():
+    """Catches summing one axis after the other: a sum for each map across the threads, or for each column.
+
+    Five exchanges between threads make a sum over a warp, and the loop has three sums.
+    """
+    for positions in (14 * 14, 8 * 8, 7 * 7):
+        sizes = View(256, 64, positions)
+        kernel = compile_kernel(forward.statistics_kernel, kernel_arguments(sizes, torch.bfloat16))
+        [loop] = kernel.loops
+        assert sizes.blocks["BLOCK_N"] > 1
+        assert sum("SHFL" in instruction for instruction in loop) <= 3 * (5 + 2), positions
+
+
+def test_a_tile_divides_once_for_its_size_and_once_for_its_share():
+    """Catches quotients for each of eight channels in a thread, whose divisors are all the same."""
+    kernel = compiled("channels last, C = 64", "bfloat16", 90)["statistics_kernel"]
+    assert kernel.ptx.count("div.full.f32") == 2
+
+
+def test_a_loop_holds_what_a_tile_takes():
+    """Every global load of x stands in the loop over tiles, and what comes before and behind it does not."""
+    kernel = compiled("NCHW 56x56", "float32", 90)["statistics_kernel"]
+    [loop] = kernel.loops
+    assert sum("LDG" in instruction for instruction in loop) == kernel.loads[128] == 4
+    assert not any("STG" in instruction for instruction in loop)
+    assert sum("STG" in instruction for instruction in kernel.sass) == kernel.stores[32] == 3
+
+
 @pytest.mark.parametrize(
     "sizes",
     [View(1, 16, 16), View(1, 8, 1), View(2, 1, 1), View(2**31, 8, 1), View(2**20, 1, 2**12)],

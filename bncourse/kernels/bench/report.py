@@ -61,7 +61,7 @@ def lines(row: Row) -> Iterator[str]:
             if found is not None:
                 yield (
                     f"{name} {state} {found.microseconds:>9.1f} us {found.gigabytes:>6.0f} GB/s "
-                    f"{_percent(found.of_copy):>5} of copy  {_ratio(found.ratio):>6} {found.best}".rstrip()
+                    f"{percent(found.of_copy):>5} of copy  {factor(found.ratio):>6} {found.best}".rstrip()
                 )
     for peer, reason in row["failed"].items():
         yield f"  {peer} failed: {reason}"
@@ -119,14 +119,16 @@ def floor_table(device: str = "H100 SXM", dtype: str = "bfloat16") -> Iterator[s
 def _over(found: Sequence[Reading]) -> str:
     shares = [one.of_copy for one in found if not math.isnan(one.of_copy)]
     ratios = [one.ratio for one in found if not math.isnan(one.ratio)]
-    share = _percent(statistics.median(shares) if shares else math.nan)
-    mean, ahead = _ratio(geometric_mean(ratios)), sum(ratio > 1 for ratio in ratios)
+    share = percent(statistics.median(shares) if shares else math.nan)
+    mean, ahead = factor(geometric_mean(ratios)), sum(ratio > 1 for ratio in ratios)
     return f"{share:>5} of copy; {mean:>6} the best peer's speed; first in {ahead} of {len(ratios)}"
 
 
-def _percent(share: float) -> str:
+def percent(share: float) -> str:
+    """A share as whole percents, for a table."""
     return "-" if math.isnan(share) else f"{100 * share:.0f}%"
 
 
-def _ratio(ratio: float) -> str:
+def factor(ratio: float) -> str:
+    """How many times as fast, for a table."""
     return "-" if math.isnan(ratio) else f"{ratio:.2f}x"

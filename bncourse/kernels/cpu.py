@@ -100,8 +100,9 @@ def backward(
     dresidual = x.new_empty(0) if not needs_residual else dy if relu else dy.clone()
     view = View.of(x)
     if training and x.dtype == wide and (view.positions > 1 or view.examples <= FEW * torch.get_num_threads()):
-        # PyTorch's own pass is right, given right statistics, where it has few rows to add up, or sums map by map.
-        gamma = None if weight is None else weight.to(wide)
+        # PyTorch's own pass is right, given right statistics, where it has few rows to add up, or sums map by map. It
+        # takes values of channels to lie side by side.
+        gamma = None if weight is None else weight.to(wide).contiguous()
         dx, dweight, dbias = torch.ops.aten.native_batch_norm_backward(
             dy, x, gamma, None, None, mean, inv_std, True, 0.0, [True, True, True]
         )

@@ -34,6 +34,7 @@ def forward(
     """Two launches in training, one in inference. Running statistics are updated in place, in training."""
     x = dense(x)
     residual = None if residual is None else dense(residual, x)
+    weight, bias, *running = (_side_by_side(values) for values in (weight, bias, running_mean, running_var))
     view, accumulator = View.of(x), accumulator_dtype(x)
     y = allocate(x)
     mean, inv_std = (allocate(x, (view.channels,), accumulator) for _ in range(2))
@@ -56,8 +57,7 @@ def forward(
             partial,
             mean,
             inv_std,
-            running_mean,
-            running_var,
+            *running,
             momentum,
             eps,
             splits,
@@ -66,6 +66,9 @@ def forward(
             ROWS=view.rows(splits),
             **options,
         )
+    for given, updated in zip((running_mean, running_var), running, strict=True):
+        if training and given is not None and updated is not None and updated is not given:
+            given.copy_(updated)
     return y, mean, inv_std, flags
 
 
@@ -83,7 +86,7 @@ def backward(
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Two launches: ``dx``, ``dweight``, ``dbias`` and the gradient of the residual."""
     x = dense(x)
-    dy = dense(dy, x)
+    dy, weight, bias = dense(dy, x), _side_by_side(weight), _side_by_side(bias)
     view, accumulator = View.of(x), accumulator_dtype(x)
     dx = allocate(x)
     dresidual = allocate(x) if needs_residual else None
@@ -118,6 +121,11 @@ def allocate(like: Tensor, shape: tuple[int, ...] | None = None, dtype: torch.dt
     if shape is None:
         return torch.empty_like(like)
     return torch.empty(shape, dtype=dtype, device=like.device)
+
+
+def _side_by_side(values: Tensor | None) -> Tensor | None:
+    """Values of channels as the kernels read them, copied where they have gaps."""
+    return None if values is None else values.contiguous()
 
 
 def cores(device: torch.device) -> int:

@@ -2,7 +2,8 @@
 
 Two operators do the work, ``bncourse::batch_norm`` and ``bncourse::batch_norm_backward``. The first updates the running
 statistics in the launch that normalizes, and PyTorch registers no gradient for an operator that changes its inputs;
-so two autograd functions stand on top, the second one for gradients of gradients.
+so two autograd functions stand on top, the second one for gradients of gradients. They keep ``setup_context`` apart
+from ``forward`` and save nothing that is not an input or an output, which is what ``torch.func`` asks of them.
 """
 
 from __future__ import annotations
@@ -97,12 +98,39 @@ def _(
     return dx, dweight, torch.empty_like(dweight), torch.empty_like(dx) if needs_residual else x.new_empty(0)
 
 
+@forward.register_vmap
+def _(info: Any, axes: tuple[int | None, ...], *arguments: Any) -> tuple[tuple[Tensor, ...], tuple[int, ...]]:
+    running_mean, training = arguments[3], arguments[5]
+    if training and running_mean is not None and axes[3] is None:
+        raise ValueError("expected running statistics for each of the batches that vmap runs over, got one for all")
+    return _one_by_one(forward, info.batch_size, axes, arguments)
+
+
+@backward.register_vmap
+def _(info: Any, axes: tuple[int | None, ...], *arguments: Any) -> tuple[tuple[Tensor, ...], tuple[int, ...]]:
+    return _one_by_one(backward, info.batch_size, axes, arguments)
+
+
+def _one_by_one(
+    operator: Callable[..., tuple[Tensor, ...]], batches: int, axes: tuple[int | None, ...], arguments: tuple[Any, ...]
+) -> tuple[tuple[Tensor, ...], tuple[int, ...]]:
+    """The operator on one batch after another, for ``torch.func.vmap``: its rules want results and their new axes."""
+    pairs = list(zip(arguments, axes, strict=True))
+    runs = [
+        operator(*(value if axis is None else value.select(axis, place) for value, axis in pairs))
+        for place in range(batches)
+    ]
+    outputs = tuple(torch.stack(values) for values in zip(*runs, strict=True))
+    return outputs, (0,) * len(outputs)
+
+
 class BatchNormFunction(torch.autograd.Function):
-    """``act(batch_norm(x) + residual)`` with its gradients."""
+    """``act(batch_norm(x) + residual)`` with its gradients; beside it, what the backward pass needs."""
+
+    generate_vmap_rule = True
 
     @staticmethod
     def forward(
-        ctx: Any,
         x: Tensor,
         weight: Tensor | None,
         bias: Tensor | None,
@@ -113,20 +141,24 @@ class BatchNormFunction(torch.autograd.Function):
         momentum: float,
         eps: float,
         relu: bool,
-    ) -> Tensor:
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         # Without a residual the backward pass sees from x what the ReLU let through.
         save_flags = relu and residual is not None
-        y: Tensor
-        y, mean, inv_std, flags = forward(
+        outputs: tuple[Tensor, Tensor, Tensor, Tensor] = forward(
             x, weight, bias, running_mean, running_var, training, momentum, eps, residual, relu, save_flags
         )
-        ctx.save_for_backward(x, weight, bias, mean, inv_std, flags)
-        ctx.training, ctx.relu, ctx.eps = training, relu, eps
-        ctx.has_residual = residual is not None
-        return y
+        return outputs
 
     @staticmethod
-    def backward(ctx: Any, dy: Tensor) -> tuple[Tensor | None, ...]:
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
+        x, weight, bias, residual, _, _, ctx.training, _, ctx.eps, ctx.relu = inputs
+        _, mean, inv_std, flags = output
+        ctx.save_for_backward(x, weight, bias, mean, inv_std, flags)
+        ctx.mark_non_differentiable(mean, inv_std, flags)
+        ctx.has_residual = residual is not None
+
+    @staticmethod
+    def backward(ctx: Any, dy: Tensor, *_: Tensor) -> tuple[Tensor | None, ...]:
         x, weight, bias, mean, inv_std, flags = ctx.saved_tensors
         gradients: Callable[..., tuple[Tensor, ...]] = BackwardFunction.apply
         dx, dweight, dbias, dresidual = gradients(
@@ -146,9 +178,10 @@ class BatchNormFunction(torch.autograd.Function):
 class BackwardFunction(torch.autograd.Function):
     """The gradients as a function that has gradients itself: those of the same formulas, written in PyTorch."""
 
+    generate_vmap_rule = True
+
     @staticmethod
     def forward(
-        ctx: Any,
         dy: Tensor,
         x: Tensor,
         weight: Tensor | None,
@@ -164,18 +197,21 @@ class BackwardFunction(torch.autograd.Function):
         gradients: tuple[Tensor, ...] = backward(
             dy, x, weight, bias, mean, inv_std, flags, training, relu, needs_residual
         )
-        ctx.save_for_backward(dy, x, weight, bias, mean, inv_std, flags)
-        ctx.training, ctx.relu, ctx.needs_residual, ctx.eps = training, relu, needs_residual, eps
         return gradients
 
     @staticmethod
-    def backward(ctx: Any, *grads: Tensor | None) -> tuple[Tensor | None, ...]:
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
+        *tensors, ctx.training, ctx.relu, ctx.needs_residual, ctx.eps = inputs
+        ctx.save_for_backward(*tensors)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         dy, x, weight, bias, mean, inv_std, flags = ctx.saved_tensors
         passed = unpack_flags(flags, x) if flags.numel() else None
         found = gradients_of_gradients(
             grads, dy, x, weight, bias, mean, inv_std, passed, ctx.training, ctx.relu, ctx.needs_residual, ctx.eps
         )
-        return *found, *[None] * 9
+        return *found, *[None] * 8
 
 
 def batch_norm(
@@ -225,8 +261,9 @@ def batch_norm(
         return _of_nothing(x, weight, bias, residual)
     if training and x.numel() == x.shape[1]:
         raise ValueError(f"Expected more than 1 value per channel when training, got input size {x.shape}")
-    function: Callable[..., Tensor] = BatchNormFunction.apply
-    return function(x, weight, bias, residual, running_mean, running_var, training, momentum, eps, activation == "relu")
+    function: Callable[..., tuple[Tensor, ...]] = BatchNormFunction.apply
+    relu = activation == "relu"
+    return function(x, weight, bias, residual, running_mean, running_var, training, momentum, eps, relu)[0]
 
 
 def _of_nothing(x: Tensor, weight: Tensor | None, bias: Tensor | None, residual: Tensor | None) -> Tensor:

@@ -102,8 +102,8 @@ class BatchNorm1d(_KernelBatchNorm, torch.nn.BatchNorm1d):
     any floating dtype beside the input's; and ``forward`` takes a residual and a ReLU.
 
     Code that knows ``torch.nn``'s layers by their very class (FX tracing, ``torch.jit.script``, quantization) does not
-    know this one, and the transforms of ``torch.func`` and forward-mode derivatives do not pass through it: for these,
-    :func:`bncourse.layers.convert` turns it back.
+    know this one, and forward-mode derivatives do not pass through it: for these, :func:`bncourse.layers.convert` turns
+    it back.
     """
 
 

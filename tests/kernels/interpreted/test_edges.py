@@ -84,6 +84,26 @@ def test_strides_of_x_and_dy_do_not_matter(shape):
             torch.testing.assert_close(ours, theirs)
 
 
+@pytest.mark.parametrize("training", [True, False])
+def test_strides_of_parameters_and_running_statistics_do_not_matter(training):
+    """Catches every other value taken for the next: a slice, and one value for all channels by a stride of 0.
+
+    PyTorch's own batch norm gets copies without gaps: on a CPU its backward pass takes them for granted.
+    """
+    torch.manual_seed(0)
+    x, dy = torch.randn(2, 5, 3, dtype=torch.float64)
+    memory = torch.rand(3, 4, dtype=torch.float64) + 0.5
+    given = [x, memory[0, 0].expand(3), memory[:, 1], memory[:, 2], memory[:, 3]]
+    copies = [values.clone(memory_format=torch.contiguous_format) for values in given]
+    results = []
+    for function, values in ((batch_norm, given), (torch_batch_norm, copies)):
+        leaves, running = [value.detach().requires_grad_() for value in values[:3]], values[3:]
+        order = (*leaves, *running) if function is batch_norm else (leaves[0], *running, *leaves[1:])
+        y = function(*order, training)
+        results.append([y.detach(), *torch.autograd.grad(y.relu(), leaves, dy), *running])
+    torch.testing.assert_close(*results)
+
+
 def test_one_value_per_channel_raises_as_in_torch():
     x = torch.randn(1, 4, 1)
     with pytest.raises(ValueError, match="Expected more than 1 value per channel") as theirs:

@@ -185,6 +185,26 @@ def test_odd_maps_are_compared_with_themselves_in_the_other_format(first, held):
     assert judged(others)[5] is None
 
 
+@pytest.mark.parametrize(("share", "held"), [(0.8, True), (0.95, False)])
+def test_shares_of_a_copy_are_compared_between_dtypes_of_the_same_batch(share, held):
+    """Catches the backward pass, cached batches, other fusions and batches without a counterpart among the pairs."""
+
+    def one(shape, share, dtype, **changed):
+        parts = part({OURS: 2.0}, copy=2.0 * share), part({OURS: 2.0}, copy=0.2)
+        return row(shape, dtype=dtype, forward=parts[0], backward=parts[1], **changed)
+
+    shapes = ((256, 64, 56, 56), (8192, 1024))
+    pairs = [one(shape, *how) for shape in shapes for how in ((share, "bfloat16"), (0.9, "float32"))]
+    cached = one((9, 9), 0.1, "float32")
+    cached["forward"]["peers"][OURS]["warm"] = [1, 1, 1]
+    others = [cached, one((9, 9), 0.3, "bfloat16"), one((9, 8), 0.1, "bfloat16"), one((7, 7), 0.1, "float16")]
+    others += [one((5, 5), how, dtype, fusion="+relu") for how, dtype in ((0.1, "bfloat16"), (0.2, "float32"))]
+    others += [one((6, 6, 2, 2), 0.1, "bfloat16"), one((6, 6, 2, 2), 0.2, "float32", format="channels_last")]
+    found = judged([*pairs, *others])[6]
+    assert (found.held, found.number) == (held, f"90% in float32, {100 * share:.0f}% in bfloat16, over 2 pairs")
+    assert judged(others)[6] is None
+
+
 def test_what_the_suite_itself_writes_can_be_shown(tmp_path):
     """Catches a key that the measurement renames: the record here is made by the command's own code."""
     small = tuple(cases([(4, 3, 2, 2), (6, 2)], ["float32"]))

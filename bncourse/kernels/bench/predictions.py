@@ -143,6 +143,20 @@ def _narrow(rows: Sequence[Row], cores: int) -> Found | None:
     return Found(ratio > 1, f"{factor(ratio)} as long, over {len(both)} pairs")
 
 
+def _instructions(rows: Sequence[Row], cores: int) -> Found | None:
+    """Bytes of bfloat16 leave less time than the statistics' instructions take, those of float32 more (chapter 3.5)."""
+    shares: dict[tuple[object, ...], dict[str, float]] = {}
+    for row in _large(rows, ""):
+        found = reading(row, "forward")
+        if found is not None and not math.isnan(found.of_copy):
+            shares.setdefault((*row["shape"], row["format"]), {})[row["dtype"]] = found.of_copy
+    both = [by for by in shares.values() if {"bfloat16", "float32"} <= by.keys()]
+    if not both:
+        return None
+    narrow, wide = (geometric_mean(by[dtype] for by in both) for dtype in ("bfloat16", "float32"))
+    return Found(narrow < wide, f"{percent(wide)} in float32, {percent(narrow)} in bfloat16, over {len(both)} pairs")
+
+
 PREDICTIONS = (
     Prediction(
         f"Alone and in batches larger than the cache: {percent(SHARE)} of a copy's speed or more", _share_of_copy
@@ -154,6 +168,7 @@ PREDICTIONS = (
         f"PyTorch and its native kernels, where they are the same, differ by {percent(NOISE)} or less", _same_code
     ),
     Prediction("Maps of 7 by 7 take us longer with channels first than with channels last", _narrow),
+    Prediction("Forward, alone and large, we are nearer to a copy's speed in float32 than in bfloat16", _instructions),
 )
 
 

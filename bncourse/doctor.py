@@ -116,7 +116,20 @@ def _torch_settings() -> Iterator[Finding]:
 
 def _interpreter() -> Finding:
     on = os.environ.get("TRITON_INTERPRET") == "1"
+    if _version("triton") < (3, 7) and _version("numpy") >= (2, 4):
+        # It makes numbers of arrays with one element, which NumPy has refused since then.
+        remedy = "pip install 'triton>=3.7' or 'numpy<2.4'"
+        return Finding("Triton's interpreter", "missing", "Triton before 3.7 does not interpret with NumPy 2.4", remedy)
     return Finding("Triton's interpreter", "ok", "on" if on else "off; TRITON_INTERPRET=1 turns it on")
+
+
+def _version(library: str) -> tuple[int, ...]:
+    """The first two numbers of its version; so high that it is in nobody's way if it is not installed."""
+    try:
+        major, minor = metadata.version(library).split(".")[:2]
+    except metadata.PackageNotFoundError:
+        return (sys.maxsize,)
+    return int(major), int(minor)
 
 
 def _browser() -> Finding:

@@ -86,6 +86,22 @@ def test_the_interpreter_switch_is_read_from_the_environment(monkeypatch):
     assert found("Triton's interpreter").found.startswith("off")
 
 
+@pytest.mark.parametrize(
+    ("triton", "numpy", "state"),
+    [("3.6.0", "2.4.6", "missing"), ("3.6.0", "2.3.5", "ok"), ("3.7.1", "2.4.6", "ok"), (None, "2.4.6", "ok")],
+)
+def test_a_triton_that_cannot_interpret_with_this_numpy_is_found(triton, numpy, state, monkeypatch):
+    known = {"triton": triton, "numpy": numpy}
+
+    def version(name):
+        if known.get(name, "1.0") is None:
+            raise doctor.metadata.PackageNotFoundError(name)
+        return known.get(name, "1.0")
+
+    monkeypatch.setattr(doctor.metadata, "version", version)
+    assert found("Triton's interpreter").state == state
+
+
 def test_the_command_prints_the_table_and_the_version():
     result = CliRunner().invoke(cli.app, ["doctor"])
     assert result.exit_code == 0

@@ -10,8 +10,9 @@ import torch
 pytest.importorskip("triton", reason="no Triton here: pip install 'bncourse[kernels]' (Linux only)")
 
 from bncourse.kernels.compiler import REGISTERS, RESIDENT_WARPS, MachineCode, compile_kernel, kernel_arguments
-from bncourse.kernels.floor import least_bytes
+from bncourse.kernels.floor import DEVICES, least_bytes
 from bncourse.kernels.forward import statistics_kernel
+from bncourse.kernels.instructions import UNITS, budget
 from bncourse.kernels.view import View
 
 INTERPRETED = os.environ.get("TRITON_INTERPRET", "0") not in ("", "0")
@@ -50,17 +51,19 @@ def test_programs_come_in_until_registers_or_warps_run_out(registers, warps):
 
 
 @pytest.mark.equation("eq-instruction-budget")
-@pytest.mark.parametrize("seed", range(5))
-def test_a_pass_at_its_budget_starts_instructions_for_as_long_as_its_bytes_take(seed):
+@pytest.mark.parametrize("device", UNITS)
+@pytest.mark.parametrize("seed", range(3))
+def test_a_pass_at_its_budget_starts_instructions_for_as_long_as_its_bytes_take(seed, device):
     """Catches FLOPs taken for instructions, and instructions of a warp taken for those of a thread."""
-    rng = np.random.default_rng(seed)
-    cores, clock, units = int(rng.integers(40, 150)), rng.uniform(1e9, 2e9), int(rng.choice([64, 128]))
-    flops, bandwidth = cores * clock * units * 2, rng.uniform(0.3e12, 5e12)
-    shape = (64, 24, 56, 56)
+    cores = int(np.random.default_rng(seed).integers(40, 150))
+    units, flops, bandwidth = UNITS[device], DEVICES[device].flops, DEVICES[device].bandwidth
+    shape = (64, 24 + seed, 56, 56)
     # One pass over x and y, as in inference; the parameters are next to nothing.
     q = 2 * 2
-    budget = 128 / (2 * units) * flops / bandwidth * q
+    formula = 128 / (2 * units) * flops / bandwidth * q
+    assert formula == budget(device, q)
 
+    clock = flops / (cores * units * 2)
     warps = math.prod(shape) / 32
-    clocks = warps * budget / (4 * cores)
+    clocks = warps * formula / (4 * cores)
     assert clocks / clock == pytest.approx(least_bytes("inference", shape) / bandwidth, rel=1e-4)

@@ -4,7 +4,11 @@ Everything here takes seeds and gives arrays with one row per network, so that a
 is paired seed by seed. :mod:`bncourse.experiments` builds the course's experiments from it.
 """
 
-from bncourse.lab.data import Split, digits
+from bncourse.lab.cache import cache_folder
+from bncourse.lab.data import Split, clusters, digits, with_noisy_labels
+from bncourse.lab.download import DownloadError
+from bncourse.lab.history import History, Trace
+from bncourse.lab.images import cifar10, fashion_mnist, mnist
 from bncourse.lab.intervals import (
     Interval,
     difference_of_means,
@@ -13,26 +17,56 @@ from bncourse.lab.intervals import (
     ratio_of_geometric_means,
     ratio_of_means,
 )
-from bncourse.lab.networks import MLPEnsemble
+from bncourse.lab.landscape import Curvature, Landscape
+from bncourse.lab.measuring import Probe, measure
+from bncourse.lab.networks import ConvEnsemble, MLPEnsemble
+from bncourse.lab.noise import Perturbation
+from bncourse.lab.objective import Step
 from bncourse.lab.outcomes import fast_rates, largest_rate, restricted_mean, steps_to_accuracy, steps_to_loss
-from bncourse.lab.training import History, accuracy, train
+from bncourse.lab.probes import Activations, CovariateShift, Gradients, Weights
+from bncourse.lab.runs import RunError, run_all
+from bncourse.lab.stacked import Normalization
+from bncourse.lab.training import accuracy, mean_loss, train
 
 __all__ = [
+    "Activations",
+    "ConvEnsemble",
+    "CovariateShift",
+    "Curvature",
+    "DownloadError",
+    "Gradients",
     "History",
     "Interval",
+    "Landscape",
     "MLPEnsemble",
+    "Normalization",
+    "Perturbation",
+    "Probe",
+    "RunError",
     "Split",
+    "Step",
+    "Trace",
+    "Weights",
     "accuracy",
+    "cache_folder",
+    "cifar10",
+    "clusters",
     "difference_of_means",
     "digits",
+    "fashion_mnist",
     "fast_rates",
     "largest_rate",
     "mean_interval",
+    "mean_loss",
+    "measure",
+    "mnist",
     "paired_interval",
     "ratio_of_geometric_means",
     "ratio_of_means",
     "restricted_mean",
+    "run_all",
     "steps_to_accuracy",
     "steps_to_loss",
     "train",
+    "with_noisy_labels",
 ]

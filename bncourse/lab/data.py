@@ -1,7 +1,8 @@
-"""The handwritten digits that scikit-learn ships, split once and for all."""
+"""The handwritten digits that scikit-learn ships, and a harder synthetic set, each split once and for all."""
 
 import hashlib
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any
 
@@ -32,7 +33,7 @@ class Split:
 
 
 @cache
-def digits() -> Split:
+def digits(noisy_labels: float = 0.0) -> Split:
     """The 1797 digits of 8 x 8 pixels, split into 1000 for training, 297 for validation and 500 for testing.
 
     Each pixel is centred by its mean over the training images. All are then divided by one number, the root mean
@@ -41,10 +42,17 @@ def digits() -> Split:
     The images come from 13 writers, all of whom appear in every part: a score on the test part says how well
     these writers' other digits are read, not a stranger's.
 
+    Parameters
+    ----------
+    noisy_labels : share of the training labels to draw anew, see :func:`with_noisy_labels`.
+
     Raises
     ------
     ImportError : if scikit-learn is not installed; the message says how to install it.
+    ValueError : if ``noisy_labels`` is no share.
     """
+    if noisy_labels:
+        return with_noisy_labels(digits(), noisy_labels)
     try:
         from sklearn.datasets import load_digits
     except ImportError as error:
@@ -64,7 +72,69 @@ def digits() -> Split:
     return Split(*tensors("train"), *tensors("validation"), *tensors("test"))
 
 
-def split_indices(labels: Int[np.ndarray, "N"]) -> dict[str, Any]:
+@cache
+def clusters(examples: int = 512, noisy_labels: float = 0.0, seed: int = 0) -> Split:
+    r"""Points around 60 centres in 20 dimensions, six centres to each of 10 classes: small and hard to generalize.
+
+    .. math:: x = c_k + 0.45\,\frac{\sqrt{20}}{2}\,\epsilon, \qquad y = k \bmod 10, \qquad
+              c_k, \epsilon \sim \mathcal N(0, I), \quad k \sim \mathcal U\{0, \dots, 59\}
+
+    The points of validation (1000) and test (4000) do not depend on the number for training, and a smaller training
+    part is the beginning of a larger one. Features are standardized with the training part's means and deviations.
+
+    Parameters
+    ----------
+    examples : points for training.
+    noisy_labels : share of the training labels to draw anew, see :func:`with_noisy_labels`.
+    seed : of the centres and the points: another seed, another task of the same kind.
+
+    Raises
+    ------
+    ValueError : if there are fewer than two examples, or ``noisy_labels`` is no share.
+    """
+    if examples < 2:
+        raise ValueError(f"expected at least two examples, got {examples}")
+    # Four numbers: NumPy takes missing ones for zeros, and a network's batches are drawn from (seed, 1).
+    centres = np.random.default_rng([seed, 0, 0, 1]).standard_normal((60, 20))
+
+    def points(part: int, count: int) -> tuple[Float[np.ndarray, "N 20"], Int[np.ndarray, "N"]]:
+        nearest = np.random.default_rng([seed, part, 0, 1]).integers(60, size=count)
+        noise = np.random.default_rng([seed, part, 1, 1]).standard_normal((count, 20))
+        return centres[nearest] + 0.45 * np.sqrt(20) / 2 * noise, nearest % 10
+
+    parts = [points(1, examples), points(2, 1000), points(3, 4000)]
+    mean, deviation = parts[0][0].mean(axis=0), parts[0][0].std(axis=0)
+    tensors = [
+        torch.from_numpy(values)
+        for x, y in parts
+        for values in (((x - mean) / deviation).astype(np.float32), y.astype(np.int64))
+    ]
+    data = Split(*tensors)
+    return with_noisy_labels(data, noisy_labels) if noisy_labels else data
+
+
+def with_noisy_labels(data: Split, share: float) -> Split:
+    """The same data, with a share of the training labels drawn anew from all classes; validation and test stay clean.
+
+    A label that is drawn anew is wrong with probability 1 - 1/classes only. Which rows are drawn, and what they
+    get, is fixed: a larger share keeps the labels that a smaller one changed.
+
+    Raises
+    ------
+    ValueError : if ``share`` lies outside 0 to 1.
+    """
+    if not 0 <= share <= 1:
+        raise ValueError(f"expected a share of noisy labels between 0 and 1, got {share}")
+    count = len(data.train_y)
+    generator = np.random.default_rng([0, 0, 0, 2])
+    rows = generator.permutation(count)[: round(share * count)]
+    drawn = generator.integers(int(data.train_y.max()) + 1, size=count)
+    labels = data.train_y.clone()
+    labels[rows] = torch.from_numpy(drawn)[rows]
+    return replace(data, train_y=labels)
+
+
+def split_indices(labels: Int[np.ndarray, "N"], parts: Mapping[str, int] = PARTS) -> dict[str, Any]:
     """Rows of each part: the same on every machine, and with every class in its share.
 
     Within a class, images are ordered by a hash of their row number, which needs no random generator. An image at place
@@ -73,15 +143,16 @@ def split_indices(labels: Int[np.ndarray, "N"]) -> dict[str, Any]:
 
     Parameters
     ----------
-    labels : (N,), with N the sum of ``PARTS``.
+    labels : (N,).
+    parts : how many rows each part gets; N together. Those of the digits by default.
 
     Raises
     ------
     ValueError : if there are not as many labels as the parts need.
     """
     labels = np.asarray(labels)
-    if len(labels) != sum(PARTS.values()):
-        raise ValueError(f"expected {sum(PARTS.values())} labels, one for each digit, got {len(labels)}")
+    if len(labels) != sum(parts.values()):
+        raise ValueError(f"expected {sum(parts.values())} labels, one for each row of the parts, got {len(labels)}")
     order = np.array([hashlib.sha256(str(row).encode()).hexdigest() for row in range(len(labels))])
     position = np.empty(len(labels))
     for label in np.unique(labels):
@@ -89,5 +160,5 @@ def split_indices(labels: Int[np.ndarray, "N"]) -> dict[str, Any]:
         rows = rows[np.argsort(order[rows])]
         position[rows] = (np.arange(len(rows)) + 0.5) / len(rows)
     ranked = np.lexsort((labels, position))
-    ends = np.cumsum(list(PARTS.values()))
-    return {name: np.sort(rows) for name, rows in zip(PARTS, np.split(ranked, ends[:-1]), strict=True)}
+    ends = np.cumsum(list(parts.values()))
+    return {name: np.sort(rows) for name, rows in zip(parts, np.split(ranked, ends[:-1]), strict=True)}

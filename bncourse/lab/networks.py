@@ -1,5 +1,7 @@
-"""Many small networks in one: every parameter has a leading axis that runs over the members."""
+"""Ensembles of multilayer perceptrons and of small convolutional networks, each member with a seed of its own."""
 
+import math
+from collections import OrderedDict
 from collections.abc import Sequence
 from itertools import pairwise
 
@@ -7,97 +9,227 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from bncourse.lab.ensemble import Activation, Ensemble
+from bncourse.lab.noise import StackedDropout
+from bncourse.lab.stacked import Normalization, StackedBatchNorm, StackedConv2d, StackedLinear, per_member
 
-class MLPEnsemble(nn.Module):
+ORDER = ("norm", "activation", "dropout")
+
+
+class MLPEnsemble(Ensemble):
     r"""S multilayer perceptrons of one architecture, each with a seed of its own, trained side by side.
 
-    Each hidden layer is :math:`h \leftarrow \max(0, W h + b)`, or with batch norm
-    :math:`h \leftarrow \max(0, \mathrm{BN}_{\gamma,\beta}(W h))`, in which :math:`\beta` takes the bias's place.
-    Members share nothing: one that diverges to NaN leaves the others as they are.
+    Each hidden layer is :math:`h \leftarrow \phi(W h + b)`, or with batch norm
+    :math:`h \leftarrow \phi(\mathrm{BN}_{\gamma,\beta}(W h))`, in which :math:`\beta` takes the bias's place.
+    With a residual branch, from the second hidden layer on,
 
-    Weights start as He's normal draws for ReLU, variance 2 / fan-in (1 / fan-in in the last layer), from a
-    generator seeded by the member's seed: members of equal seed start from equal weights, with batch norm or without.
+    .. math:: \text{post:}\quad h \leftarrow \phi\left(h + \alpha\,\mathrm{BN}(W h)\right), \qquad
+              \text{pre:}\quad h \leftarrow h + \alpha\,(W \phi(\mathrm{BN}(h)) + b).
 
-    The features of all members stand one after another on the channel axis of a single batch norm, and the batch
-    is the last axis: both steps of a layer are one call over contiguous memory.
+    In the second kind the first layer is linear alone, and batch norm and activation come once more before the
+    output. :math:`\alpha` is 1, or with SkipInit a learned number that starts at 0.
+
+    Weights start as normal draws of variance 2 / fan-in for ReLU, which is He's, and 1 / fan-in for other activations
+    and in the last layer, from a generator seeded by the member's seed: members of equal seed start from equal
+    weights, whatever else distinguishes them.
 
     Parameters
     ----------
     widths : inputs, hidden widths, classes; at least two numbers.
     seeds : one for each member; repeated where members differ in something else, such as their learning rate.
-    batch_norm : whether each hidden layer normalizes its pre-activations.
-    eps, momentum : of batch norm, as in :class:`torch.nn.BatchNorm1d`.
+    batch_norm : whether each hidden layer normalizes, or the variant with which it does.
+    activation : relu, tanh, sigmoid or linear.
+    order : of what follows a linear layer: "norm", "activation" and "dropout"; what the network lacks is passed over.
+    dropout : the share that is dropped, in all hidden layers or for each of them.
+    residual : "pre" or "post", for a branch of that kind around each hidden layer but the first.
+    skip_init : whether each branch is scaled by a learned number that starts at 0.
+    gain, output_gain : factors of the initial weights of the hidden layers and of the output, for all members or one
+        for each.
+    bias : whether the hidden linear layers have one; by default, where batch norm does not take it away at once.
 
     Raises
     ------
-    ValueError : if there are no seeds, or fewer than two widths.
+    ValueError : if there are no seeds or fewer than two widths, or if an option has a value that is unknown or that
+        another option excludes.
     """
 
     def __init__(
         self,
         widths: Sequence[int],
         seeds: Sequence[int],
-        batch_norm: bool,
-        eps: float = 1e-5,
-        momentum: float = 0.1,
+        batch_norm: bool | Normalization,
+        *,
+        activation: str = "relu",
+        order: Sequence[str] = ORDER,
+        dropout: float | Sequence[float] = 0.0,
+        residual: str | None = None,
+        skip_init: bool = False,
+        gain: float | Sequence[float] = 1.0,
+        output_gain: float | Sequence[float] = 1.0,
+        bias: bool | None = None,
     ) -> None:
         super().__init__()
         if len(widths) < 2:
             raise ValueError(f"expected widths to name the inputs and the classes at least, got {tuple(widths)}")
-        if not seeds:
-            raise ValueError("expected at least one seed, got none")
-        self.seeds = tuple(seeds)
-        self.batch_norm = batch_norm
-        self.eps = eps
-        self.momentum = momentum
+        if sorted(order) != sorted(ORDER):
+            raise ValueError(f"expected order to hold each of {', '.join(ORDER)} once, got {tuple(order)}")
+        hidden = tuple(widths[1:-1])
+        dropped = _dropout_of_layers(dropout, len(hidden))
+        _check_residual(residual, skip_init, hidden, plain=tuple(order) == ORDER and not any(dropped))
+        self.seeds = _at_least_one(seeds)
+        self.batch_norm = bool(batch_norm)
+        variant = batch_norm if isinstance(batch_norm, Normalization) else Normalization()
         members = len(self.seeds)
-        self.weights = nn.ParameterList(initial_weights(widths, self.seeds))
-        hidden = list(widths[1:-1])
-        bias_widths = [widths[-1]] if batch_norm else [*hidden, widths[-1]]
-        self.biases = nn.ParameterList(torch.zeros(members, width, 1) for width in bias_widths)
-        self.gammas = nn.ParameterList(torch.ones(members, width, 1) for width in hidden if batch_norm)
-        self.betas = nn.ParameterList(torch.zeros(members, width, 1) for width in hidden if batch_norm)
-        for layer, width in enumerate(hidden if batch_norm else []):
-            self.register_buffer(f"running_mean_{layer}", torch.zeros(members * width))
-            self.register_buffer(f"running_var_{layer}", torch.ones(members * width))
+        *weights, last = initial_weights(widths, self.seeds, Activation(activation).initial_variance)
+        factor = per_member("gain", gain, members)
 
-    def forward(self, x: Float[Tensor, "S B F"]) -> Float[Tensor, "S classes B"]:
-        """Logits of each member on its own batch; the batch is the last axis of the result."""
-        h = x.transpose(1, 2)
-        for layer, weight in enumerate(self.weights[:-1]):
-            if self.batch_norm:
-                h = self._normalize(torch.bmm(weight, h), layer)
+        def norm(width: int, number: int) -> StackedBatchNorm | None:
+            return StackedBatchNorm(width, self.seeds, variant, number) if batch_norm else None
+
+        layers: list[nn.Module] = []
+        for number, (weight, width) in enumerate(zip(weights, hidden, strict=True)):
+            follows: dict[str, nn.Module | None] = {
+                "norm": norm(width, number),
+                "activation": Activation(activation),
+                "dropout": StackedDropout(dropped[number], self.seeds, number) if dropped[number] else None,
+            }
+            steps = {name: follows[name] for name in order if follows[name]}
+            redundant = next(iter(steps)) == "norm" and residual != "pre"
+            linear = StackedLinear(weight * factor, bias=not redundant if bias is None else bias)
+            scale = torch.zeros(members, 1, 1) if skip_init else None
+            if residual == "pre":
+                layers.append(Residual(_sequence({**steps, "linear": linear}), scale) if number else linear)
+            elif residual == "post" and number:
+                after = steps.pop("activation")
+                layers.append(Residual(_sequence({"linear": linear, **steps}), scale, after))
             else:
-                h = torch.baddbmm(self.biases[layer], weight, h)
-            h = torch.relu(h)
-        return torch.baddbmm(self.biases[-1], self.weights[-1], h)
-
-    def _normalize(self, h: Float[Tensor, "S F B"], layer: int) -> Float[Tensor, "S F B"]:
-        members, features, batch = h.shape
-        normalized = nn.functional.batch_norm(
-            h.reshape(1, members * features, batch),
-            getattr(self, f"running_mean_{layer}"),
-            getattr(self, f"running_var_{layer}"),
-            self.gammas[layer].reshape(-1),
-            self.betas[layer].reshape(-1),
-            self.training,
-            self.momentum,
-            self.eps,
-        )
-        return normalized.reshape(members, features, batch)
+                layers.append(_sequence({"linear": linear, **steps}))
+        self.layers = nn.ModuleList(layers)
+        self.head = nn.Sequential()
+        if residual == "pre":
+            self.head = _sequence({"norm": norm(hidden[-1], len(hidden)), "activation": Activation(activation)})
+        self.output = StackedLinear(last * per_member("output_gain", output_gain, members), bias=True)
 
 
-def initial_weights(widths: Sequence[int], seeds: Sequence[int]) -> list[Float[Tensor, "S out in"]]:
-    """He's normal draws for each layer, stacked over the members; a member's depend on its seed alone."""
-    sizes = list(pairwise(widths))
-    gains = [2.0] * (len(sizes) - 1) + [1.0]
+class Residual(nn.Module):
+    r""":math:`h \leftarrow \phi(h + \alpha f(h))` with a branch f; :math:`\alpha` and :math:`\phi` only if given."""
+
+    def __init__(
+        self, branch: nn.Module, scale: Float[Tensor, "S 1 1"] | None, activation: "nn.Module | None" = None
+    ) -> None:
+        super().__init__()
+        self.branch = branch
+        self.scale = None if scale is None else nn.Parameter(scale)
+        self.activation = activation
+
+    def forward(self, h: Float[Tensor, "S F B"]) -> Float[Tensor, "S F B"]:
+        change = self.branch(h)
+        h = h + (change if self.scale is None else self.scale * change)
+        return h if self.activation is None else self.activation(h)
+
+
+class ConvEnsemble(Ensemble):
+    r"""S convolutional networks of one architecture, each with a seed of its own, trained side by side.
+
+    Each hidden layer is a 3 x 3 convolution, batch norm where asked for, and ReLU. Its stride is 1 in the first
+    layer and 2 in the others. A linear layer reads all that is left of the image. Seeds and initial weights are as in
+    :class:`MLPEnsemble`.
+
+    Parameters
+    ----------
+    channels : of the input and of each hidden layer; at least two numbers.
+    classes : logits.
+    seeds : one for each member.
+    batch_norm : whether each hidden layer normalizes.
+    image : height and width of the input, whose pixels come in a row.
+
+    Raises
+    ------
+    ValueError : if there are no seeds, or fewer than two numbers of channels.
+    """
+
+    def __init__(
+        self, channels: Sequence[int], classes: int, seeds: Sequence[int], batch_norm: bool, image: int = 8
+    ) -> None:
+        super().__init__()
+        if len(channels) < 2:
+            raise ValueError(f"expected channels of the input and of a hidden layer at least, got {tuple(channels)}")
+        self.seeds = _at_least_one(seeds)
+        self.batch_norm = batch_norm
+        self.image = image
+        self.channels = channels[0]
+        size = image
+        for _ in channels[2:]:
+            size = (size + 1) // 2
+        shapes = [(after, before, 3, 3) for before, after in pairwise(channels)]
+        *kernels, last = _draw_weights([*shapes, (classes, channels[-1] * size**2)], 2.0, self.seeds)
+        layers = []
+        for number, kernel in enumerate(kernels):
+            steps: dict[str, nn.Module] = {"linear": StackedConv2d(kernel, not batch_norm, stride=2 if number else 1)}
+            if batch_norm:
+                steps["norm"] = StackedBatchNorm(kernel.shape[1], self.seeds, Normalization(), number)
+            layers.append(_sequence({**steps, "activation": Activation("relu")}))
+        self.layers = nn.ModuleList(layers)
+        self.head = PixelsToFeatures()
+        self.output = StackedLinear(last, bias=True)
+
+    def enter(self, x: Float[Tensor, "S B F"]) -> Float[Tensor, "S C B H W"]:
+        """The images, their channels before the batch."""
+        return x.reshape(*x.shape[:2], self.channels, self.image, self.image).transpose(1, 2)
+
+
+class PixelsToFeatures(nn.Module):
+    """Every channel and pixel becomes a feature: (S, C, B, H, W) to (S, C H W, B)."""
+
+    def forward(self, h: Float[Tensor, "S C B H W"]) -> Float[Tensor, "S F B"]:
+        return h.movedim(2, -1).flatten(1, 3)
+
+
+def initial_weights(
+    widths: Sequence[int], seeds: Sequence[int], variance: float = 2.0
+) -> list[Float[Tensor, "S out in"]]:
+    """Normal draws of a variance over fan-in, of 1 over fan-in for the last layer; a member's depend on its seed alone.
+
+    The default variance is He's.
+    """
+    return _draw_weights([(fan_out, fan_in) for fan_in, fan_out in pairwise(widths)], variance, seeds)
+
+
+def _draw_weights(shapes: Sequence[tuple[int, ...]], variance: float, seeds: Sequence[int]) -> list[Tensor]:
+    variances = [variance] * (len(shapes) - 1) + [1.0]
     members = []
     for seed in seeds:
         generator = torch.Generator().manual_seed(seed)
         members.append(
             [
-                torch.randn(fan_out, fan_in, generator=generator) * (gain / fan_in) ** 0.5
-                for (fan_in, fan_out), gain in zip(sizes, gains, strict=True)
+                torch.randn(shape, generator=generator) * (its_variance / math.prod(shape[1:])) ** 0.5
+                for shape, its_variance in zip(shapes, variances, strict=True)
             ]
         )
     return [torch.stack(layer) for layer in zip(*members, strict=True)]
+
+
+def _sequence(steps: "dict[str, nn.Module | None]") -> nn.Sequential:
+    return nn.Sequential(OrderedDict((name, step) for name, step in steps.items() if step is not None))
+
+
+def _at_least_one(seeds: Sequence[int]) -> tuple[int, ...]:
+    if not seeds:
+        raise ValueError("expected at least one seed, got none")
+    return tuple(seeds)
+
+
+def _dropout_of_layers(dropout: float | Sequence[float], layers: int) -> tuple[float, ...]:
+    shares = tuple(dropout) if isinstance(dropout, Sequence) else (dropout,) * layers
+    if len(shares) != layers:
+        raise ValueError(f"expected one dropout, or one for each of {layers} hidden layers, got {dropout}")
+    return shares
+
+
+def _check_residual(residual: str | None, skip_init: bool, hidden: Sequence[int], plain: bool) -> None:
+    if residual not in (None, "pre", "post"):
+        raise ValueError(f"expected residual to be None, 'pre' or 'post', got {residual!r}")
+    if residual and not (plain and len(set(hidden)) == 1):
+        raise ValueError(f"expected equal hidden widths, the usual order and no dropout with residual, got {hidden}")
+    if skip_init and not residual:
+        raise ValueError("expected residual branches for skip_init to scale, got residual=None")

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from bncourse.lab.training import History
+from bncourse.lab.history import History
 
 
 def steps_to_accuracy(history: History, target: float) -> Float[np.ndarray, "S"]:

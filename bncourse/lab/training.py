@@ -1,7 +1,6 @@
 """Train an ensemble with momentum SGD, every member on its own batches and at its own learning rate."""
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 import torch
@@ -9,41 +8,38 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from bncourse.lab.data import Split
-from bncourse.lab.networks import MLPEnsemble
-
-
-@dataclass(frozen=True, eq=False)
-class History:
-    """What was seen while S members trained for T steps.
-
-    Attributes
-    ----------
-    batch_loss : (S, T), cross-entropy of each step's batch, before that step's update.
-    evaluated_at : (K,), how many updates had been made at each evaluation.
-    validation_accuracy : (S, K), in inference mode; a member that diverged to NaN scores 0.
-    """
-
-    batch_loss: Float[np.ndarray, "S T"]
-    evaluated_at: Int[np.ndarray, "K"]
-    validation_accuracy: Float[np.ndarray, "S K"]
+from bncourse.lab.ensemble import Ensemble
+from bncourse.lab.history import History
+from bncourse.lab.measuring import Probe, Recorder
+from bncourse.lab.objective import Batch, Step, for_members, losses
+from bncourse.lab.stacked import per_member
 
 
 def train(
-    network: MLPEnsemble,
+    network: Ensemble,
     data: Split,
     rates: Sequence[float],
     steps: int,
     batch_size: int = 50,
     momentum: float = 0.9,
     evaluate_every: int = 1,
+    *,
+    weight_decay: float | Sequence[float] = 0.0,
+    hidden_rates: Sequence[float] | None = None,
+    full_statistics: bool = False,
+    probes: Sequence[Probe] = (),
+    progress: bool = False,
 ) -> History:
     r"""Train every member in place for the same number of steps.
 
     .. math:: v \leftarrow \mu v + \nabla L, \qquad \theta \leftarrow \theta - \eta v
 
     with the member's own rate :math:`\eta` and velocities that start at zero, as in :class:`torch.optim.SGD`
-    (equation ``eq-momentum-sgd``). A step's batch depends on the member's seed alone, so members of equal seed see
-    equal batches. A rate that is too large is no error: its member runs on to the end, at NaN if need be.
+    (equation ``eq-momentum-sgd``). Weight decay adds :math:`\lambda W` to the gradients of weights, and to no others.
+    A step's batch depends on the member's seed alone, so members of equal seed see equal batches.
+
+    A rate that is too large is no error. A member whose loss is no longer finite has diverged: its parameters become
+    NaN, and the others go on in a smaller stack, so that it costs nothing from then on and changes none of them.
 
     Parameters
     ----------
@@ -53,40 +49,116 @@ def train(
     steps : number of updates.
     batch_size : images per update; an epoch drops what does not fill a batch.
     momentum : the weight of the old velocity.
-    evaluate_every : updates from one evaluation to the next.
+    evaluate_every : updates from one evaluation to the next; there is one after the last in any case.
+    weight_decay : for all members, or one for each.
+    hidden_rates : learning rates of the hidden layers' weights, where they differ from the rest.
+    full_statistics : batch norm sees the whole training part in every step, the loss the batch alone.
+    probes : what else to measure while training.
+    progress : whether to show a bar.
+
+    Returns
+    -------
+    History : losses, validation accuracy, and what the probes read.
 
     Raises
     ------
     ValueError : if there is not one rate for each member, or a batch is larger than the training part.
     """
-    if len(rates) != len(network.seeds):
-        raise ValueError(f"expected one rate for each of {len(network.seeds)} members, got {len(rates)} rates")
+    members = len(network.seeds)
+    for name, values in (("rate", rates), ("hidden rate", rates if hidden_rates is None else hidden_rates)):
+        if len(values) != members:
+            raise ValueError(f"expected one {name} for each of {members} members, got {len(values)} rates")
     if not 1 <= batch_size <= len(data.train_x):
         raise ValueError(f"expected batch_size between 1 and {len(data.train_x)}, got {batch_size}")
-    rate = torch.tensor(rates, dtype=torch.float32).reshape(-1, 1, 1)
-    parameters = list(network.parameters())
-    velocities = [torch.zeros_like(parameter) for parameter in parameters]
-    losses, evaluated_at, scores = [], [], []
-    batches = batch_indices(len(data.train_x), batch_size, network.seeds)
-    for step in range(1, steps + 1):
-        rows = next(batches)
-        network.train()
-        logits = network(data.train_x[rows])
-        loss = nn.functional.cross_entropy(logits, data.train_y[rows], reduction="none").mean(dim=1)
-        gradients = torch.autograd.grad(loss.sum(), parameters)
-        with torch.no_grad():
-            for parameter, velocity, gradient in zip(parameters, velocities, gradients, strict=True):
-                velocity.mul_(momentum).add_(gradient)
-                parameter.sub_(rate * velocity)
-        losses.append(loss.detach())
-        if step % evaluate_every == 0 or step == steps:
-            evaluated_at.append(step)
-            scores.append(accuracy(network, data.validation_x, data.validation_y))
-    return History(
-        batch_loss=torch.stack(losses, dim=1).numpy(),
-        evaluated_at=np.array(evaluated_at),
-        validation_accuracy=np.stack(scores, axis=1),
+    decay = per_member("weight_decay", weight_decay, members).flatten()
+    optimizer = MomentumSGD(
+        network, torch.tensor(rates), torch.tensor(rates if hidden_rates is None else hidden_rates), decay, momentum
     )
+    recorder = Recorder(probes, members)
+    batch_loss = torch.full((members, steps), torch.nan)
+    evaluated_at = [step for step in range(1, steps + 1) if step % evaluate_every == 0 or step == steps]
+    scores = np.zeros((members, len(evaluated_at)))
+    batches = batch_indices(len(data.train_x), batch_size, network.seeds)
+    current, live = network, np.arange(members)
+    for step in _counted(steps, progress):
+        batch = _batch(data, next(batches)[live], full_statistics)
+        current.train()
+        random_state = current.random_state()
+        loss = losses(current, batch)
+        gradients = torch.autograd.grad(loss.sum(), optimizer.parameters)
+        updates = optimizer.updates(gradients)
+        batch_loss[live, step - 1] = loss.detach()
+        finite = loss.isfinite().numpy()
+        recorder.ask(step, live, Step(current, batch, optimizer.rates, gradients, updates, random_state))
+        optimizer.apply(updates)
+        if not finite.all():
+            _become_nan(network, live[~finite])
+            live = live[finite]
+            if not len(live):
+                break
+            current = current.subset(np.flatnonzero(finite).tolist())
+            optimizer = optimizer.subset(current, np.flatnonzero(finite))
+        if step in evaluated_at:
+            scores[live, evaluated_at.index(step)] = accuracy(current, data.validation_x, data.validation_y)
+    if current is not network and len(live):
+        network.assign(live.tolist(), current)
+    network.eval()
+    return History(
+        batch_loss=batch_loss.numpy(),
+        evaluated_at=np.array(evaluated_at),
+        validation_accuracy=scores,
+        seeds=network.seeds,
+        rates=tuple(rates),
+        traces=recorder.traces(),
+    )
+
+
+class MomentumSGD:
+    """The velocities of an ensemble's parameters, and how the members' rates and weight decays make updates of them."""
+
+    def __init__(
+        self,
+        network: Ensemble,
+        rates: Float[Tensor, "S"],
+        hidden_rates: Float[Tensor, "S"],
+        decay: Float[Tensor, "S"],
+        momentum: float,
+    ) -> None:
+        self.rates, self.hidden_rates, self.decay, self.momentum = rates, hidden_rates, decay, momentum
+        self.parameters = list(network.parameters())
+        self.velocities = [torch.zeros_like(parameter) for parameter in self.parameters]
+        weights = {id(weight) for weight in network.weights}
+        hidden = {id(weight) for weight in network.weights[:-1]}
+        self._steps = [
+            -for_members(hidden_rates if id(parameter) in hidden else rates, parameter) for parameter in self.parameters
+        ]
+        self._decays = [
+            for_members(decay, parameter) if id(parameter) in weights and bool(decay.any()) else None
+            for parameter in self.parameters
+        ]
+
+    def updates(self, gradients: Sequence[Tensor]) -> list[Tensor]:
+        """What these gradients, and those before them, add to each parameter."""
+        updates = []
+        with torch.no_grad():
+            columns = zip(self.parameters, self.velocities, gradients, self._steps, self._decays, strict=True)
+            for parameter, velocity, gradient, step, decay in columns:
+                total = gradient if decay is None else gradient + decay * parameter
+                updates.append(step * velocity.mul_(self.momentum).add_(total))
+        return updates
+
+    def apply(self, updates: Sequence[Tensor]) -> None:
+        """Add the updates."""
+        with torch.no_grad():
+            for parameter, update in zip(self.parameters, updates, strict=True):
+                parameter.add_(update)
+
+    def subset(self, network: Ensemble, members: Int[np.ndarray, "M"]) -> "MomentumSGD":
+        """The same for some of the members, which make up another ensemble."""
+        index = torch.from_numpy(members)
+        chosen = MomentumSGD(network, self.rates[index], self.hidden_rates[index], self.decay[index], self.momentum)
+        chosen.velocities = [velocity[index] for velocity in self.velocities]
+        return chosen
 
 
 def batch_indices(examples: int, batch_size: int, seeds: Sequence[int]) -> Iterator[Int[Tensor, "S B"]]:
@@ -98,10 +170,43 @@ def batch_indices(examples: int, batch_size: int, seeds: Sequence[int]) -> Itera
             yield orders[:, start : start + batch_size]
 
 
-def accuracy(network: MLPEnsemble, x: Float[Tensor, "N F"], y: Int[Tensor, "N"]) -> Float[np.ndarray, "S"]:
+def accuracy(network: Ensemble, x: Float[Tensor, "N F"], y: Int[Tensor, "N"]) -> Float[np.ndarray, "S"]:
     """Share of inputs that each member classifies rightly, in inference mode; a member at NaN scores 0."""
-    network.eval()
-    with torch.no_grad():
-        logits = network(x.expand(len(network.seeds), *x.shape))
+    logits = _inference(network, x)
     right = (logits.argmax(dim=1) == y) & logits.isfinite().all(dim=1)
     return np.asarray(right.double().mean(dim=1).numpy())
+
+
+def mean_loss(network: Ensemble, x: Float[Tensor, "N F"], y: Int[Tensor, "N"]) -> Float[np.ndarray, "S"]:
+    """Mean cross-entropy of each member on the inputs, in inference mode."""
+    logits = _inference(network, x)
+    each = nn.functional.cross_entropy(logits, y.expand(len(logits), *y.shape), reduction="none")
+    return np.asarray(each.double().mean(dim=1).numpy())
+
+
+def _inference(network: Ensemble, x: Float[Tensor, "N F"]) -> Float[Tensor, "S classes N"]:
+    network.eval()
+    with torch.no_grad():
+        logits: Tensor = network(x.expand(len(network.seeds), *x.shape))
+    return logits
+
+
+def _batch(data: Split, rows: Int[Tensor, "S B"], full_statistics: bool) -> Batch:
+    if full_statistics:
+        return Batch(data.train_x.expand(len(rows), *data.train_x.shape), data.train_y[rows], rows)
+    return Batch(data.train_x[rows], data.train_y[rows])
+
+
+def _become_nan(network: Ensemble, members: Int[np.ndarray, "M"]) -> None:
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter[torch.from_numpy(members)] = torch.nan
+
+
+def _counted(steps: int, progress: bool) -> Iterable[int]:
+    if not progress:
+        return range(1, steps + 1)
+    from tqdm.auto import tqdm
+
+    bar: Iterable[int] = tqdm(range(1, steps + 1), desc="training", unit="step")
+    return bar

@@ -28,7 +28,7 @@ book: .venv/book ## Build the book into _build/html
 	$(BIN)/jupyter-book build . --quiet --warningiserror --keep-going
 	@echo "The book is built. Read it with 'make serve', which prints its address."
 
-test: .venv/dev ## Run everything: linters, types, tests, chapters, book, browser
+test: .venv/dev ## Run everything: linters, types, tests, chapters, claims, book, browser
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/codespell
@@ -39,6 +39,7 @@ test: .venv/dev ## Run everything: linters, types, tests, chapters, book, browse
 	$(BIN)/pytest -n auto --dist loadfile
 	$(BIN)/pytest -n auto --dist loadfile -p no:cacheprovider --nbval --nbval-current-env --nbval-cell-timeout=60 \
 	  --nbval-kernel-startup-timeout=180 --nbval-sanitize-with tests/book/sanitize.cfg book
+	$(BIN)/bncourse claims check
 
 check: .venv/dev ## Run what a developer runs between edits, under two minutes
 	$(BIN)/ruff check .

@@ -1,4 +1,4 @@
-"""The command line: ``bncourse doctor``, ``bncourse exercises``, ``bncourse grade`` and ``bncourse bench``."""
+"""The command line: ``bncourse doctor``, ``exercises``, ``grade``, ``claims`` and ``bench``."""
 
 import sys
 from pathlib import Path
@@ -14,6 +14,12 @@ app = typer.Typer(
 
 bench = typer.Typer(help="Measure speed on this machine.", no_args_is_help=True)
 app.add_typer(bench, name="bench")
+
+claims = typer.Typer(help="What articles say about batch norm, and how each claim fares when it is tested.")
+app.add_typer(claims, name="claims")
+
+ClaimNames = Annotated[list[str] | None, typer.Argument(metavar="[ID]...", help="Claims such as C2; none: all.")]
+Jobs = Annotated[int, typer.Option("--jobs", "-j", help="Number of processes; -1: one a core.")]
 
 
 def _print_version(wanted: bool) -> None:
@@ -74,6 +80,53 @@ def grade(
         raise typer.Exit(command.grade(submissions, output or Path("grades.csv"), exercise or [], time_limit, workers))
     typer.echo("bncourse grade: expected either a folder of SUBMISSIONS or --export, and not both", err=True)
     raise typer.Exit(2)
+
+
+@claims.callback(invoke_without_command=True)
+def list_claims(context: typer.Context) -> None:
+    """List the claims of the ledger with their verdicts."""
+    if context.invoked_subcommand is None:
+        from bncourse.ledger import command
+
+        raise typer.Exit(command.show_list())
+
+
+@claims.command("run")
+def run_claims(
+    names: ClaimNames = None,
+    seeds: Annotated[int | None, typer.Option(min=4, help="How many to compare, instead of the registered.")] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "--output",
+            "-o",
+            file_okay=False,
+            help="Folder of the records; none: the package's results, or claims with --seeds.",
+        ),
+    ] = None,
+    jobs: Jobs = -1,
+) -> None:
+    """Run the experiments behind the claims and record their results. Run it again after an interruption."""
+    from bncourse.ledger import command
+
+    raise typer.Exit(command.run_claims(names or [], seeds, output, jobs))
+
+
+@claims.command("check")
+def check_claims(
+    names: ClaimNames = None,
+    folder: Annotated[
+        Path | None,
+        typer.Option(
+            "--records", exists=True, file_okay=False, help="Folder of the records; none: the package's results."
+        ),
+    ] = None,
+    jobs: Jobs = -1,
+) -> None:
+    """Run the recorded claims again at reduced size; fail where that excludes a recorded effect."""
+    from bncourse.ledger import command
+
+    raise typer.Exit(command.check_claims(names or [], folder, jobs))
 
 
 @bench.command("kernels")

@@ -3,19 +3,21 @@
 import argparse
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar
 
 import torch
 
 from bncourse import results
 from bncourse.lab import Interval
+from bncourse.results.verdicts import Answer, Effect, Verdict
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
-Answer = Literal["supported", "qualified", "contradicted", "inconclusive"]
+__all__ = ["ANSWERS", "Answer", "Effect", "Experiment", "Side", "Verdict", "record_run", "revive", "side"]
+
 Side = Literal["above", "below", "across"]
 ANSWERS: dict[Side, Answer] = {"above": "supported", "below": "contradicted", "across": "inconclusive"}
 
@@ -23,25 +25,25 @@ SettingsType = TypeVar("SettingsType", bound="DataclassInstance")
 OutcomeType = TypeVar("OutcomeType", bound="DataclassInstance")
 
 
-@dataclass(frozen=True)
-class Verdict:
-    """The answer of a claim's decision rule.
+class Experiment(Protocol):
+    """What the ledger needs of an experiment's module.
 
     Attributes
     ----------
-    claim : identifier in the ledger, such as ``C2``.
-    statement : what articles say, in our words.
-    answer : what the rule makes of the numbers.
-    reason : the numbers that decided, in words.
+    Settings : a dataclass; its defaults are the recorded run's.
+    REDUCED : settings of the same estimands at reduced size, with which ``bncourse claims check`` runs it again.
+    with_seeds : settings with another number of seeds, the rest unchanged.
+    run : from settings to an outcome, a dataclass of plain values. ``jobs``, ``cache`` and ``progress`` are those of
+        :func:`bncourse.lab.run_all`, through which it does whatever takes long.
+    verdicts : the rule, from an outcome to one verdict for each claim that the experiment settles.
     """
 
-    claim: str
-    statement: str
-    answer: Answer
-    reason: str
+    Settings: Callable[[], Any]
+    REDUCED: Any
 
-    def __str__(self) -> str:
-        return f"{self.claim} ({self.statement}): {self.answer}\n   {self.reason}"
+    def with_seeds(self, settings: Any, count: int, /) -> Any: ...
+    def run(self, settings: Any, /, *, jobs: int = 1, cache: bool = False, progress: bool = False) -> Any: ...
+    def verdicts(self, outcome: Any, /) -> Sequence[Verdict]: ...
 
 
 def side(interval: Interval, threshold: float) -> Side:
@@ -57,14 +59,17 @@ def record_run(
     run: Callable[[SettingsType], OutcomeType],
     verdicts: Callable[[OutcomeType], Sequence[Verdict]],
     arguments: Sequence[str] | None = None,
+    *,
+    processes: int = 1,
 ) -> None:
-    """Run an experiment on one thread, write its record, and print the verdicts.
+    """Run an experiment, one thread to a process, write its record, and print the verdicts.
 
     Parameters
     ----------
     experiment : names the record, and the module under ``bncourse.experiments`` that makes it again.
     settings, run, verdicts : of that module.
     arguments : of the command line; the process's own by default.
+    processes : that ``run`` spreads its work over.
     """
     parser = argparse.ArgumentParser(prog=f"python -m bncourse.experiments.{experiment}")
     parser.add_argument("--output", type=Path, default=results.FOLDER, help="folder to write the record into")
@@ -75,11 +80,13 @@ def record_run(
     source = results.provenance(
         command=parser.prog,
         packages=["torch", "numpy", "scipy", "scikit-learn"],
-        threads=torch.get_num_threads(),
+        threads=processes,
         seconds=time.perf_counter() - start,
     )
-    path = results.save(results.Record(experiment, asdict(settings), source, asdict(outcome)), folder)
-    for verdict in verdicts(outcome):
+    answers = verdicts(outcome)
+    record = results.Record(experiment, asdict(settings), source, asdict(outcome), [asdict(each) for each in answers])
+    path = results.save(record, folder)
+    for verdict in answers:
         print(verdict)
     print(f"written to {path}")
 

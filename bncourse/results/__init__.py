@@ -11,7 +11,7 @@ import re
 import subprocess
 import tempfile
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import MISSING, asdict, dataclass, field, fields
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -47,12 +47,16 @@ class Provenance:
 
 @dataclass(frozen=True)
 class Record:
-    """A recorded result: what was asked, what came out, and where it comes from. All of it is plain JSON."""
+    """A recorded result: what was asked, what came out, and where it comes from. All of it is plain JSON.
+
+    The record of an experiment also holds what its rules made of the outcome (:mod:`bncourse.results.verdicts`).
+    """
 
     experiment: str
     settings: dict[str, Any]
     provenance: Provenance
     outcome: dict[str, Any]
+    verdicts: list[dict[str, Any]] = field(default_factory=list)
 
 
 def load(experiment: str, folder: Path = FOLDER) -> Record:
@@ -88,7 +92,10 @@ def save(record: Record, folder: Path = FOLDER) -> Path:
     ------
     ValueError : if a number in it is infinite or NaN, which JSON cannot hold.
     """
-    text = json.dumps(asdict(record), indent=1, allow_nan=False)
+    content = asdict(record)
+    if not record.verdicts:
+        del content["verdicts"]
+    text = json.dumps(content, indent=1, allow_nan=False)
     text = _join_innermost_lists(text) + "\n"
     path = folder / f"{record.experiment}.json"
     with tempfile.NamedTemporaryFile(
@@ -114,12 +121,13 @@ def provenance(command: str, packages: Sequence[str], threads: int, seconds: flo
 
 
 def _check_parts(content: Any, kind: type[Record] | type[Provenance], where: str) -> None:
-    expected = {field.name for field in fields(kind)}
+    known = {part.name for part in fields(kind)}
+    needed = {part.name for part in fields(kind) if part.default_factory is MISSING}
     found = set(content) if isinstance(content, dict) else set()
-    if found != expected:
+    if not needed <= found <= known:
         raise ValueError(
-            f"{where}: expected the parts {sorted(expected)}; missing {sorted(expected - found)}, "
-            f"unknown {sorted(found - expected)}"
+            f"{where}: expected the parts {sorted(needed)}; missing {sorted(needed - found)}, "
+            f"unknown {sorted(found - known)}"
         )
 
 

@@ -17,7 +17,9 @@ from bncourse.lab import (
     paired_interval,
     ratio_of_geometric_means,
     ratio_of_means,
+    train,
 )
+from bncourse.results.verdicts import recorded_verdicts
 
 SMALL = Settings(
     widths=(64, 24, 24, 10),
@@ -150,6 +152,39 @@ def test_a_run_ends_in_values_for_every_rate_and_seed(small):
     assert max(small.test_accuracy["batch_norm"]) > 0.8
 
 
+def test_processes_and_the_cache_change_nothing(small, tmp_path, monkeypatch):
+    """And a run that was interrupted goes on: every training that had ended is read, not made again."""
+    monkeypatch.setenv("BNCOURSE_CACHE", str(tmp_path))
+    assert convergence.run(SMALL, jobs=2, cache=True) == small
+    kept = sorted(tmp_path.rglob("*.result"))
+    assert len(kept) == 2 * 2 * len(SMALL.rates)
+    kept[0].unlink()
+    trained = []
+    monkeypatch.setattr(measure, "train", lambda *arguments: trained.append(arguments) or train(*arguments))
+    assert convergence.run(SMALL, cache=True) == small
+    assert len(trained) == 1
+
+
+def test_a_verdict_carries_its_effect_and_no_confidence_where_the_rule_could_not_decide():
+    faster, larger, insensitive = verdicts(outcome())
+    assert (faster.effects[0].low, faster.effects[0].smallest, faster.effects[0].seeds) == (1.5, 1.25, 2)
+    assert faster.p == faster.effects[0].p_value() < 0.05
+    assert larger.effects[0].resolution == pytest.approx(10)
+    assert insensitive.p == max(effect.p_value() for effect in insensitive.effects)
+    one = outcome(estimates={"fast_width_difference": interval(0.0, 0.2)})
+    assert verdicts(one)[2].p == pytest.approx(2 * verdicts(one)[2].effects[0].p_value())
+    at_edge = outcome(tuned={"steps": {"none": 0.01, "batch_norm": 0.1}})
+    assert verdicts(at_edge)[0].p == 1
+
+
+def test_another_number_of_seeds_leaves_the_rest():
+    fewer = convergence.with_seeds(Settings(), 8)
+    assert fewer == dataclasses.replace(
+        Settings(), tuning_seeds=(100, 101, 102, 103), test_seeds=tuple(range(200, 208))
+    )
+    assert convergence.with_seeds(Settings(), 32) == Settings()
+
+
 def test_a_run_survives_its_record(small, tmp_path):
     source = results.provenance("a command", ["numpy"], threads=1, seconds=2)
     results.save(results.Record("convergence", dataclasses.asdict(SMALL), source, dataclasses.asdict(small)), tmp_path)
@@ -259,6 +294,7 @@ def test_the_command_writes_a_record_and_prints_the_verdicts(tmp_path, capsys, m
     record_run("convergence", quick, convergence.run, verdicts, ["--output", str(tmp_path)])
     record = results.load("convergence", tmp_path)
     assert record.settings["steps"] == 10
+    assert recorded_verdicts(record) == verdicts(Outcome(**revive(record.outcome)))
     assert record.provenance.versions["torch"] == torch.__version__
     printed = capsys.readouterr().out
     for verdict in verdicts(Outcome(**revive(record.outcome))):

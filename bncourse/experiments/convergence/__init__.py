@@ -27,11 +27,18 @@ Rules; an edge of the grid among an arm's tuned or largest rates makes the claim
 """
 
 from bncourse import results
-from bncourse.experiments.convergence.measure import ARMS, Outcome, Settings, run
+from bncourse.experiments.convergence.measure import ARMS, Outcome, Settings, run, with_seeds
 from bncourse.experiments.convergence.rules import verdicts
 from bncourse.experiments.shared import revive
 
-__all__ = ["ARMS", "Outcome", "Settings", "recorded", "run", "verdicts"]
+__all__ = ["ARMS", "REDUCED", "Outcome", "Settings", "recorded", "run", "verdicts", "with_seeds"]
+
+REDUCED = Settings(
+    rates=tuple(2.0**exponent for exponent in range(-10, 3)),
+    pictured_rates=(),
+    tuning_seeds=tuple(range(300, 304)),
+    test_seeds=tuple(range(400, 408)),
+)
 
 
 def recorded() -> Outcome:

@@ -1,13 +1,13 @@
 """The settings of the experiment, its run, and what it measures."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float
 
 from bncourse.lab import (
-    History,
     Interval,
     MLPEnsemble,
     accuracy,
@@ -20,6 +20,7 @@ from bncourse.lab import (
     ratio_of_geometric_means,
     ratio_of_means,
     restricted_mean,
+    run_all,
     steps_to_accuracy,
     steps_to_loss,
     train,
@@ -97,20 +98,60 @@ class Outcome:
     estimates: dict[str, Interval]
 
 
+@dataclass(frozen=True)
+class _Cell:
+    """One arm at one rate: what one ensemble's training depends on, and what to read from it afterwards."""
+
+    arm: str
+    rate: float
+    seeds: tuple[int, ...]
+    widths: tuple[int, ...]
+    steps: int
+    batch_size: int
+    momentum: float
+    target_accuracy: float
+    target_loss: float
+    keep_curve: bool
+    read_test: bool
+
+
 @dataclass(eq=False)
 class _Sweep:
-    """One arm at every rate: (R, S) arrays, the histories at the pictured rates, test accuracy at one rate."""
+    """One arm at every rate: (R, S) arrays, the curves (S, K) at the pictured rates, test accuracy at one rate."""
 
     steps: Float[np.ndarray, "R S"]
     loss_steps: Float[np.ndarray, "R S"]
     final_accuracy: Float[np.ndarray, "R S"]
-    pictured: dict[float, History]
+    pictured: dict[float, Float[np.ndarray, "S K"]]
     test_accuracy: Float[np.ndarray, "S"] | None
 
 
-def run(settings: Settings) -> Outcome:
+def with_seeds(settings: Settings, count: int) -> Settings:
+    """The same settings with another number of test seeds, and half as many for tuning."""
+    return replace(
+        settings,
+        tuning_seeds=tuple(range(100, 100 + max(2, min(count // 2, 100)))),
+        test_seeds=tuple(range(200, 200 + count)),
+    )
+
+
+def run(settings: Settings, *, jobs: int = 1, cache: bool = False, progress: bool = False) -> Outcome:
     """Tune both arms on the tuning seeds, then measure both on the test seeds."""
-    tuning = {arm: _sweep(settings, arm, settings.tuning_seeds, read_test_at=None) for arm in ARMS}
+
+    def sweeps(seeds: tuple[int, ...], read_test_at: dict[str, float]) -> dict[str, _Sweep]:
+        cells = [
+            _cell(settings, arm, rate, seeds, read_test=rate == read_test_at.get(arm))
+            for arm in ARMS
+            for rate in settings.rates
+        ]
+        found = run_all(train_at_rate, cells, jobs=jobs, cache=cache, progress=progress)
+        count = len(settings.rates)
+        return {
+            arm: _gather(cells[place : place + count], found[place : place + count])
+            for arm, place in zip(ARMS, range(0, len(cells), count), strict=True)
+        }
+
+    tuning = sweeps(settings.tuning_seeds, read_test_at={})
     tuned = {
         "steps": {arm: _fewest(settings, sweep.steps) for arm, sweep in tuning.items()},
         "loss_steps": {arm: _fewest(settings, sweep.loss_steps) for arm, sweep in tuning.items()},
@@ -118,25 +159,45 @@ def run(settings: Settings) -> Outcome:
             arm: settings.rates[int(np.argmax(sweep.final_accuracy.mean(axis=1)))] for arm, sweep in tuning.items()
         },
     }
-    test = {arm: _sweep(settings, arm, settings.test_seeds, tuned["accuracy"][arm]) for arm in ARMS}
-    return _summarize(settings, tuned, test)
+    return _summarize(settings, tuned, sweeps(settings.test_seeds, tuned["accuracy"]))
 
 
-def _sweep(settings: Settings, arm: str, seeds: tuple[int, ...], read_test_at: float | None) -> _Sweep:
+def _cell(settings: Settings, arm: str, rate: float, seeds: tuple[int, ...], read_test: bool) -> _Cell:
+    shared = ("widths", "steps", "batch_size", "momentum", "target_accuracy", "target_loss")
+    return _Cell(
+        arm=arm,
+        rate=rate,
+        seeds=seeds,
+        keep_curve=rate in settings.pictured_rates,
+        read_test=read_test,
+        **{name: getattr(settings, name) for name in shared},
+    )
+
+
+def train_at_rate(cell: _Cell) -> dict[str, Any]:
+    """Train one arm at one rate on all seeds at once, and read from it what the cell asks for."""
     data = digits()
-    steps, loss_steps, final_accuracy, pictured, test_accuracy = [], [], [], {}, None
-    for rate in settings.rates:
-        network = MLPEnsemble(settings.widths, seeds, batch_norm=ARMS[arm])
-        rates = [rate] * len(seeds)
-        history = train(network, data, rates, settings.steps, settings.batch_size, settings.momentum)
-        steps.append(steps_to_accuracy(history, settings.target_accuracy))
-        loss_steps.append(steps_to_loss(history, settings.target_loss))
-        final_accuracy.append(history.validation_accuracy[:, -1])
-        if rate in settings.pictured_rates:
-            pictured[rate] = history
-        if rate == read_test_at:
-            test_accuracy = accuracy(network, data.test_x, data.test_y)
-    return _Sweep(np.stack(steps), np.stack(loss_steps), np.stack(final_accuracy), pictured, test_accuracy)
+    network = MLPEnsemble(cell.widths, cell.seeds, batch_norm=ARMS[cell.arm])
+    history = train(network, data, [cell.rate] * len(cell.seeds), cell.steps, cell.batch_size, cell.momentum)
+    found = {
+        "steps": steps_to_accuracy(history, cell.target_accuracy),
+        "loss_steps": steps_to_loss(history, cell.target_loss),
+        "final_accuracy": history.validation_accuracy[:, -1],
+    }
+    if cell.keep_curve:
+        found["curve"] = history.validation_accuracy
+    if cell.read_test:
+        found["test_accuracy"] = accuracy(network, data.test_x, data.test_y)
+    return found
+
+
+def _gather(cells: list[_Cell], found: list[dict[str, Any]]) -> _Sweep:
+    rows = {name: np.stack([each[name] for each in found]) for name in ("steps", "loss_steps", "final_accuracy")}
+    return _Sweep(
+        **rows,
+        pictured={cell.rate: each["curve"] for cell, each in zip(cells, found, strict=True) if cell.keep_curve},
+        test_accuracy=next((each["test_accuracy"] for each in found if "test_accuracy" in each), None),
+    )
 
 
 def _fewest(settings: Settings, steps: Float[np.ndarray, "R S"]) -> float:
@@ -181,10 +242,7 @@ def _summarize(settings: Settings, tuned: dict[str, dict[str, float]], test: dic
         curve_every=every,
         curves={
             f"{rate:g}": {
-                arm: [
-                    mean_interval(column)
-                    for column in sweep.pictured[rate].validation_accuracy[:, every - 1 :: every].T
-                ]
+                arm: [mean_interval(column) for column in sweep.pictured[rate][:, every - 1 :: every].T]
                 for arm, sweep in test.items()
             }
             for rate in settings.pictured_rates

@@ -4,7 +4,7 @@ import math
 from collections.abc import Iterable
 
 from bncourse.experiments.convergence.measure import ARMS, Outcome
-from bncourse.experiments.shared import ANSWERS, Answer, Verdict, side
+from bncourse.experiments.shared import ANSWERS, Answer, Effect, Verdict, side
 
 SMALLEST_SPEEDUP = 1.25
 SMALLEST_RATE_RATIO = 2.0
@@ -33,7 +33,8 @@ def _faster(outcome: Outcome) -> Verdict:
     where = side(tuned, SMALLEST_SPEEDUP)
     reason = f"steps none / batch norm, each at its tuned rate: {tuned}"
     answer: Answer = "inconclusive"
-    if _at_edge(outcome, outcome.tuned["steps"].values()):
+    at_edge = _at_edge(outcome, outcome.tuned["steps"].values())
+    if at_edge:
         reason += "; a tuned rate lies at the edge of the grid"
     elif where == "above":
         answer = "qualified" if slower_at else "supported"
@@ -43,7 +44,16 @@ def _faster(outcome: Outcome) -> Verdict:
         answer = "qualified" if faster_at else "contradicted"
         if faster_at:
             reason += f"; but faster at {len(faster_at)} shared rates, {faster_at[0]:.2g} to {faster_at[-1]:.2g}"
-    return Verdict("C2", "faster convergence, fewer steps", answer, reason)
+    effect = Effect.of(
+        "steps without batch norm / with it, each arm at its tuned rate",
+        tuned,
+        no_effect=1,
+        smallest=SMALLEST_SPEEDUP,
+        ratio=True,
+        seeds=outcome.seeds,
+    )
+    p = 1.0 if at_edge else effect.p_value()
+    return Verdict("C2", "faster convergence, fewer steps", answer, reason, (effect,), p)
 
 
 def _larger_rates(outcome: Outcome) -> Verdict:
@@ -54,7 +64,17 @@ def _larger_rates(outcome: Outcome) -> Verdict:
         reason += "; some seeds work at the largest rate of the grid"
     else:
         answer = ANSWERS[side(ratio, SMALLEST_RATE_RATIO)]
-    return Verdict("C3", "allows larger learning rates", answer, reason)
+    effect = Effect.of(
+        "largest rate that works, with batch norm / without",
+        ratio,
+        no_effect=1,
+        smallest=SMALLEST_RATE_RATIO,
+        ratio=True,
+        seeds=outcome.seeds,
+        resolution=outcome.rates[1] / outcome.rates[0],
+    )
+    p = 1.0 if _censored(outcome) else effect.p_value()
+    return Verdict("C3", "allows larger learning rates", answer, reason, (effect,), p)
 
 
 def _insensitive(outcome: Outcome) -> Verdict:
@@ -69,7 +89,27 @@ def _insensitive(outcome: Outcome) -> Verdict:
         answer = ANSWERS[sides.pop()]
     elif "above" in sides:
         answer = "qualified"
-    return Verdict("C4", "insensitive to the learning rate", answer, reason)
+    effects = tuple(
+        Effect.of(
+            name,
+            interval,
+            no_effect=0,
+            smallest=SMALLEST_WIDTH,
+            seeds=outcome.seeds,
+            resolution=math.log10(outcome.rates[1] / outcome.rates[0]),
+        )
+        for name, interval in (
+            ("decades more of rates that work, with batch norm", working),
+            ("decades more of fast rates, with batch norm", fast),
+        )
+    )
+    p = max(effect.p_value() for effect in effects)
+    if _censored(outcome):
+        p = 1.0
+    elif answer == "qualified":
+        # One width alone decides, after Bonferroni's correction for the choice between two.
+        p = min(1.0, *(2 * effect.p_value() for effect in effects if effect.low > SMALLEST_WIDTH))
+    return Verdict("C4", "insensitive to the learning rate", answer, reason, effects, p)
 
 
 def _censored(outcome: Outcome) -> bool:

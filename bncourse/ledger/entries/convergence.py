@@ -1,0 +1,127 @@
+"""Claims about speed, learning rates, and getting stuck."""
+
+from bncourse.ledger.claim import ALL_ARTICLES, Claim
+
+CLAIMS = (
+    Claim(
+        id="C2",
+        statement="faster convergence, fewer steps",
+        articles=ALL_ARTICLES,
+        chapter="4.2",
+        literature=(
+            "{cite:t}`ioffe2015batch` reach an image classifier's old accuracy in a fourteenth of the steps, "
+            "with a larger learning rate and further changes; batch norm alone took less than half the steps. "
+            "{cite:t}`bjorck2018understanding` take the larger learning rates for the cause of the faster "
+            "convergence."
+        ),
+        test=(
+            "An MLP with five hidden ReLU layers learns the digits with and without batch norm, at every rate "
+            "of a grid. Each arm is tuned on seeds of its own, and compared on others, paired."
+        ),
+        estimand=(
+            "Steps to 90 % validation accuracy, restricted to 300: the ratio none / batch norm with each arm "
+            "at its tuned rate, and again at every shared rate."
+        ),
+        smallest="A ratio of 1.25.",
+        rule=(
+            "Supported if the tuned ratio's interval lies above 1.25, but qualified if batch norm is the "
+            "slower arm by as much at a shared rate at which all runs arrive. Contradicted if it lies below, "
+            "but qualified if it lies above at some shared rate. Else, and where a tuned rate is at the "
+            "grid's edge, inconclusive."
+        ),
+        seeds=32,
+        experiment="convergence",
+    ),
+    Claim(
+        id="C3",
+        statement="allows larger learning rates",
+        articles=("A0",),
+        chapter="4.2",
+        literature=(
+            "Supported: {cite:t}`bjorck2018understanding` find that without batch norm large updates make "
+            "activations grow with depth until the loss diverges. {cite:t}`ioffe2015batch` train at 5 and at "
+            "30 times the rate."
+        ),
+        test="The runs of C2.",
+        estimand=(
+            "For each seed the largest rate that ends at 90 % validation accuracy or more; ratio of geometric "
+            "means, batch norm / none."
+        ),
+        smallest="A ratio of 2.",
+        rule=(
+            "Supported if the interval lies above 2, contradicted if below, else inconclusive; inconclusive "
+            "too if a run still works at the grid's largest rate."
+        ),
+        seeds=32,
+        experiment="convergence",
+    ),
+    Claim(
+        id="C4",
+        statement="insensitive to the learning rate",
+        articles=("A0", "A1", "A3"),
+        chapter="4.2",
+        literature=(
+            "The wider range follows from C3. {cite:t}`santurkar2018how` argue that gradients stay predictive "
+            "over longer steps, so that more rates train."
+        ),
+        test="The runs of C2.",
+        estimand=(
+            "Width in decades of the rates that work, and of the fast ones, at which a seed needs at most "
+            "twice the steps of its own best rate: difference batch norm $-$ none."
+        ),
+        smallest="A factor of 2, which is 0.30 decades.",
+        rule=(
+            "Supported if both differences lie above 0.30, qualified if one does, contradicted if both lie "
+            "below, else inconclusive; inconclusive too if a run still works at the grid's largest rate."
+        ),
+        seeds=32,
+        experiment="convergence",
+    ),
+    Claim(
+        id="C24",
+        statement="keeps training from getting stuck in local minima or saturated regions",
+        articles=("A1", "A4"),
+        chapter="4.5",
+        literature=(
+            "{cite:t}`ioffe2015batch` name poor local minima among what it helps against, without a test. "
+            "{cite:t}`santurkar2018how` explain the gain by a smoother loss, which is a statement about "
+            "steps, not about minima."
+        ),
+        test=(
+            "Deep ReLU and sigmoid networks on the digits with and without batch norm, each arm at its tuned "
+            "rate. Where a run stalls, the gradient and the smallest curvature are measured."
+        ),
+        estimand=(
+            "Share of seeds whose training loss is above a target at the end: difference none $-$ batch norm. "
+            "For stalled runs: gradient norm, and the smallest eigenvalue of the Hessian."
+        ),
+        smallest="A difference of 0.1 in the share.",
+        rule=(
+            "Supported if the difference lies above 0.1 for both activations and most stalled runs sit at a "
+            "minimum or with most units saturated; qualified if it lies above 0.1 for one, or the stalled "
+            "runs sit elsewhere; contradicted if it lies below for both; else inconclusive."
+        ),
+        seeds=32,
+    ),
+    Claim(
+        id="C25",
+        statement="helps most with large data sets and complex architectures",
+        articles=("A0",),
+        chapter="4.2",
+        literature=(
+            "{cite:t}`de2020batch` show that batch norm raises the largest depth at which residual networks "
+            "train. About the size of the training set published work says less."
+        ),
+        test="The comparison of C2, at three depths, three widths and three sizes of the training set.",
+        estimand=(
+            "Factor by which the tuned ratio of steps, none / batch norm, grows with each doubling of depth, "
+            "of width and of the training set; beside it the paired difference of accuracies."
+        ),
+        smallest="A factor of 1.1 for each doubling.",
+        rule=(
+            "Supported if the factor lies above 1.1 for the training set and for depth or width; qualified if "
+            "for one of the three; contradicted if it lies below for all; else inconclusive."
+        ),
+        seeds=24,
+    ),
+)

@@ -1,0 +1,135 @@
+"""Claims about signals and gradients through depth."""
+
+from bncourse.ledger.claim import ALL_ARTICLES, Claim
+
+CLAIMS = (
+    Claim(
+        id="C1",
+        statement="helps because it reduces internal covariate shift",
+        articles=ALL_ARTICLES,
+        chapter="4.4",
+        literature=(
+            "The reason that {cite:t}`ioffe2015batch` gave. {cite:t}`santurkar2018how` measure no less shift "
+            "with batch norm, add shift after it and still train as fast; {cite:t}`bjorck2018understanding` "
+            "find the cause in the larger learning rates."
+        ),
+        test=(
+            "(a) How much a layer's gradient changes when the layers below are updated, with and without "
+            "batch norm, at initialization and during training. (b) Noise after batch norm whose mean and "
+            "spread change at every step, over a sweep of sizes."
+        ),
+        estimand=(
+            "(a) Relative change of the gradient, ratio batch norm / none. (b) Steps to the target, none / "
+            "noisy batch norm, at the noise size that brings the measured shift above that without batch "
+            "norm; each arm tuned."
+        ),
+        smallest="(a) a ratio of 0.8, (b) a ratio of 1.25.",
+        rule=(
+            "Supported if (a) lies below 0.8 and (b) below 1.25, so that less shift comes with the gain and "
+            "more shift takes it away; contradicted if (a) lies above and (b) above; qualified if one of the "
+            "two speaks for it and the other against; else inconclusive."
+        ),
+        seeds=32,
+    ),
+    Claim(
+        id="C6",
+        statement="prevents vanishing gradients",
+        articles=ALL_ARTICLES,
+        chapter="4.1",
+        literature=(
+            "Supported where units saturate: {cite:t}`ioffe2015batch` train an image classifier with "
+            "sigmoids, which did not train without batch norm. {cite:t}`glorot2010understanding` show how "
+            "saturation starves the layers below."
+        ),
+        test=(
+            "MLPs with sigmoid and with tanh units, to a depth of 40, at initialization and trained on the "
+            "digits at each arm's tuned rate."
+        ),
+        estimand=(
+            "Gradient norm at the first hidden layer over that at the last, at depth 20: ratio of geometric "
+            "means, batch norm / none. Then the difference in accuracy after training."
+        ),
+        smallest="A factor of 10 in the ratio; 5 percentage points of accuracy.",
+        rule=(
+            "Supported if for both activations the factor's interval lies above 10 and for sigmoid the "
+            "accuracy's above 5 points; qualified if only some of the three do; contradicted if all lie "
+            "below; else inconclusive."
+        ),
+        seeds=24,
+    ),
+    Claim(
+        id="C7",
+        statement="prevents exploding gradients by scaling gradients down, and so keeps weight updates stable",
+        articles=("A0", "A1", "A2", "A4"),
+        chapter="4.1",
+        literature=(
+            "Contradicted at initialization: {cite:t}`yang2019mean` prove that batch norm itself makes "
+            "gradients grow exponentially with depth in plain networks, whatever the initialization. For ReLU "
+            r"the squared norm grows by $\pi/(\pi - 1) \approx 1.47$ a layer as width and batch grow."
+        ),
+        test=(
+            "Plain and residual networks, linear and ReLU, at He initialization {cite:p}`he2015delving` with "
+            "normal inputs; then the same in training."
+        ),
+        estimand=(
+            "Growth per layer of the squared gradient norm towards the input, with batch norm, in plain ReLU "
+            "networks; and the spread of relative update sizes over layers and steps in training, ratio none "
+            "/ batch norm."
+        ),
+        smallest="A growth of 1.05 a layer; a ratio of spreads of 1.25.",
+        rule=(
+            "Supported if the growth lies below 1.05 and the ratio of spreads above 1.25; contradicted if the "
+            "growth lies above and the ratio below; qualified if the growth lies above and so does the ratio, "
+            "or both below; else inconclusive."
+        ),
+        seeds=32,
+    ),
+    Claim(
+        id="C8",
+        statement="keeps activations out of saturation",
+        articles=("A2", "A4"),
+        chapter="4.1",
+        literature=(
+            r"Argued by {cite:t}`ioffe2015batch`. It holds at initialization; $\gamma$ and $\beta$ are "
+            "learned, and can undo it."
+        ),
+        test=("MLPs of tanh units on the digits, over depths and initial gains, at initialization and after training."),
+        estimand=(
+            "Share of hidden units' values with $|h| > 0.97$: difference none $-$ batch norm, at "
+            "initialization and after training."
+        ),
+        smallest="A difference of 0.05.",
+        rule=(
+            "Supported if both differences lie above 0.05, qualified if one does, contradicted if both lie "
+            "below, else inconclusive."
+        ),
+        seeds=24,
+    ),
+    Claim(
+        id="C16",
+        statement='enables deeper networks: "ResNet, DenseNet, Transformer"',
+        articles=("A2", "A4"),
+        chapter="4.1",
+        literature=(
+            "{cite:t}`he2016deep` train residual networks with batch norm to 152 layers, while their plain "
+            "networks with batch norm degrade with depth. {cite:t}`de2020batch` attribute the depth to "
+            "residual branches that batch norm scales down, and reach it with a scalar in its place. The "
+            "Transformer {cite:p}`vaswani2017attention` uses layer norm {cite:p}`ba2016layer`."
+        ),
+        test=(
+            "Plain and residual MLPs of growing depth with batch norm, with none, and with De and Smith's "
+            "scalar (SkipInit), each tuned."
+        ),
+        estimand=(
+            "For each seed the largest depth that reaches 90 % accuracy; ratios of geometric means, batch "
+            "norm / none and batch norm / SkipInit."
+        ),
+        smallest="A factor of 1.5 in depth.",
+        rule=(
+            "Supported if batch norm / none lies above 1.5 for plain and residual networks, and batch norm / "
+            "SkipInit above 1.5; qualified if only some of the three do; contradicted if all lie below; else "
+            "inconclusive."
+        ),
+        seeds=24,
+    ),
+)

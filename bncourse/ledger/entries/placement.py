@@ -1,0 +1,88 @@
+"""Claims about where batch norm stands, and in which networks."""
+
+from bncourse.ledger.claim import Claim
+
+CLAIMS = (
+    Claim(
+        id="C12",
+        statement="the correct place is after the linear layer and before the activation",
+        articles=("A1", "A3"),
+        chapter="6.1",
+        literature=(
+            "The place that {cite:t}`ioffe2015batch` chose. {cite:t}`mishkin2017systematic` found it better "
+            "after the activation; {cite:t}`he2016identity` put both, batch norm and activation, before the "
+            "linear layer."
+        ),
+        test=(
+            "MLPs with batch norm before and after the activation, for ReLU, tanh and sigmoid and two depths, "
+            "paired and tuned."
+        ),
+        estimand="Steps to 90 % accuracy, ratio after / before, for each activation and depth.",
+        smallest="A ratio of 1.1.",
+        rule=(
+            "Supported if the ratio lies above 1.1 in every cell, qualified if in some, contradicted if it "
+            "lies below in every one, else inconclusive."
+        ),
+        seeds=24,
+    ),
+    Claim(
+        id="C15",
+        statement="applies to recurrent layers",
+        articles=("A0",),
+        chapter="6.3",
+        literature=(
+            "{cite:t}`laurent2016batch` find that it does not help between hidden states, and speeds training "
+            "up between input and hidden state. {cite:t}`cooijmans2017recurrent` make it work with statistics "
+            r"of each time step and a small initial $\gamma$."
+        ),
+        test=(
+            "Digits read row by row by a plain recurrent network and by an LSTM, with none, with batch norm "
+            "as in other layers, and with statistics of each time step."
+        ),
+        estimand="Accuracy at the tuned rate, paired difference to none, for each network and kind.",
+        smallest="1 percentage point.",
+        rule=(
+            "Supported if batch norm as in other layers gains more than 1 point in both networks; qualified "
+            "if it does so in one, or only with statistics of each time step; contradicted if no kind does in "
+            "either; else inconclusive."
+        ),
+        seeds=24,
+    ),
+    Claim(
+        id="C19",
+        statement="robust across architectures: fully connected, convolutional, recurrent",
+        articles=("A0",),
+        chapter="6.3",
+        literature=(
+            "Qualified by batch size {cite:p}`wu2018group` and, for recurrent networks, by C15. "
+            "{cite:t}`wu2021rethinking` collect where the batch misleads."
+        ),
+        test=(
+            "A fully connected, a convolutional and a recurrent network on the digits, each at batch 64 and "
+            "at batch 4, tuned."
+        ),
+        estimand="Accuracy, paired difference batch norm $-$ none, in each of the six cells.",
+        smallest="1 percentage point.",
+        rule=(
+            "Supported if the difference lies above $-1$ point in all six cells and above 1 point in at least "
+            "three; contradicted if it lies below 1 point in all; qualified if it lies above 1 point in some "
+            "and below $-1$ point in others; else inconclusive."
+        ),
+        seeds=24,
+    ),
+    Claim(
+        id="C20",
+        statement="batch norm shifted practice from sigmoid and tanh to ReLU",
+        articles=("A4",),
+        chapter="6.1",
+        literature=(
+            "Contradicted by the dates: {cite:t}`nair2010rectified`, {cite:t}`glorot2011deep` and "
+            "{cite:t}`krizhevsky2012imagenet` use rectified units years before {cite:t}`ioffe2015batch`."
+        ),
+        test="The years of publication; and C6's finding on whether batch norm makes sigmoids trainable.",
+        estimand="Years from each of the three papers to batch norm's.",
+        smallest="One year.",
+        rule="Contradicted if all three precede it by a year or more, supported if none does, else qualified.",
+        seeds=0,
+    ),
+)

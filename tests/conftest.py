@@ -32,7 +32,9 @@ def built_book() -> Path:
     site, finished = ROOT / "_build" / "html", ROOT / "_build" / "references.json"
     finished.parent.mkdir(exist_ok=True)
     with FileLock(ROOT / "_build" / "tests.lock"):  # workers that run beside each other build once
-        sources = newest("_config.yml", "_toc.yml", "references.bib", "book/**/[!.]*", "bncourse/**/*.py", "bncourse/results/*.json")
+        sources = newest(
+            "_config.yml", "_toc.yml", "references.bib", "book/**/[!.]*", "bncourse/**/*.py", "bncourse/results/*.json"
+        )
         if not finished.exists() or finished.stat().st_mtime < sources:
             program = str(Path(sys.executable).parent / "jupyter-book")
             command = [program, "build", str(ROOT), "--warningiserror", "--keep-going", "--quiet"]

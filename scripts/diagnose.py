@@ -9,12 +9,18 @@ knows nothing of batch normalization. Where a function is accepted that is not l
 fails and nothing is recorded.
 """
 
-# mypy: disable-error-code="import-not-found, import-untyped"
+# mypy: disable-error-code="import-not-found, import-untyped, no-untyped-call"
 import hashlib
 import inspect
+import linecache
+import os
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from importlib.util import find_spec
+from itertools import chain, islice
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -25,14 +31,23 @@ sys.path.insert(0, str(ROOT))
 
 from bncourse import results  # noqa: E402
 from bncourse.exercises import Exercise, list_exercises  # noqa: E402
+from bncourse.exercises.attempt import Attempt, attempt_all  # noqa: E402
 from bncourse.exercises.faults import compatible_sets  # noqa: E402
-from bncourse.exercises.source import HEADER  # noqa: E402
+from bncourse.exercises.judge import judge  # noqa: E402
+from bncourse.exercises.probe import Probe  # noqa: E402
+from bncourse.exercises.source import solution_code  # noqa: E402
 
 COMMAND = "python scripts/diagnose.py"
 SEEDS = range(5)
 BANKS = ("single faults", "pairs of faults", "written by hand", "mutants")
 OUTCOMES = ("accepted", "named", "named partly", "named otherwise", "not named", "did not run", "equivalent")
 
+NOT_STORED = "what is computed in a lane beyond the end is not stored"
+NOT_ADDED = "what a lane beyond the end holds is replaced before the sum"
+ALIGNED = "a block begins at a multiple of its length, which is a power of two"
+NO_GRADIENT = "in a lane beyond the end dy is 0, whatever it is multiplied by"
+ONE_AXIS = "a block of one axis is summed along its last as along its first"
+BOTH = "of two conditions, the product is the conjunction"
 ANY_NEGATIVE = "reshape takes any negative number for the length that is to be found"
 # Mutants that pass because they compute the same, by exercise and changed line, each with the reason.
 EQUIVALENT = {
@@ -52,6 +67,57 @@ EQUIVALENT = {
         "by_group, by_channel = (n, num_groups, ~1), (n, c, -1)": ANY_NEGATIVE,
         "by_group, by_channel = (n, num_groups, -1), (n, c, ~1)": ANY_NEGATIVE,
     },
+    "inference_kernel": {
+        "x = tl.load(x_pointer + row * S + s, mask=s < S, other= 1.0)": NOT_STORED,
+        "x = tl.load(x_pointer + row * S + s, mask=s < S, other= -1.0)": NOT_STORED,
+        "s = first | tl.arange(0, BLOCK)": ALIGNED,
+        "s = first ^ tl.arange(0, BLOCK)": ALIGNED,
+    },
+    "missing_mask": {
+        "x = tl.load(x_pointer + place, mask=inside, other= 1.0).to(tl.float32) (the second)": NOT_ADDED,
+        "x = tl.load(x_pointer + place, mask=inside, other= -1.0).to(tl.float32) (the second)": NOT_ADDED,
+        "c = tl.program_id(0) * BLOCK_C | tl.arange(0, BLOCK_C)": ALIGNED,
+        "c = tl.program_id(0) * BLOCK_C ^ tl.arange(0, BLOCK_C)": ALIGNED,
+        "n = first | tl.arange(0, BLOCK_N)": ALIGNED,
+        "n = first | tl.arange(0, BLOCK_N) (the second)": ALIGNED,
+        "n = first ^ tl.arange(0, BLOCK_N)": ALIGNED,
+        "n = first ^ tl.arange(0, BLOCK_N) (the second)": ALIGNED,
+        "inside = (n < N)[:, None] * (c < C)[None, :]": BOTH,
+        "inside = (n < N)[:, None] * (c < C)[None, :] (the second)": BOTH,
+    },
+    "split_reduction": {
+        "more_count = tl.load(row, mask=c < C, other= 2.0)": NOT_STORED,
+        "more_count = tl.load(row, mask=c < C, other= 0.0)": NOT_STORED,
+        "more_count = tl.load(row, mask=c <= C, other=1.0)": NOT_STORED,
+        "more_mean = tl.load(row + C, mask=c < C, other= 1.0)": NOT_STORED,
+        "more_mean = tl.load(row + C, mask=c < C, other= -1.0)": NOT_STORED,
+        "more_mean = tl.load(row + C, mask=c <= C, other=0.0)": NOT_STORED,
+        "more_m2 = tl.load(row + 2 * C, mask=c < C, other= 1.0)": NOT_STORED,
+        "more_m2 = tl.load(row + 2 * C, mask=c < C, other= -1.0)": NOT_STORED,
+        "c = tl.program_id(0) * BLOCK_C | tl.arange(0, BLOCK_C)": ALIGNED,
+        "c = tl.program_id(0) * BLOCK_C | tl.arange(0, BLOCK_C) (the second)": ALIGNED,
+        "c = tl.program_id(0) * BLOCK_C ^ tl.arange(0, BLOCK_C)": ALIGNED,
+        "c = tl.program_id(0) * BLOCK_C ^ tl.arange(0, BLOCK_C) (the second)": ALIGNED,
+        "n = split * BLOCK_N | tl.arange(0, BLOCK_N)": ALIGNED,
+        "n = split * BLOCK_N ^ tl.arange(0, BLOCK_N)": ALIGNED,
+        "count = tl.minimum(N ^ split * BLOCK_N, BLOCK_N).to(tl.float32)": ALIGNED,
+        "inside = (n < N)[:, None] * (c < C)[None, :]": BOTH,
+    },
+    "backward_kernel": {
+        "x = tl.load(x_pointer + place, mask=i < m, other= 1.0).to(tl.float32)": NO_GRADIENT,
+        "x = tl.load(x_pointer + place, mask=i < m, other= -1.0).to(tl.float32)": NO_GRADIENT,
+        "x = tl.load(x_pointer + place, mask=i < m, other= 1.0).to(tl.float32) (the second)": NOT_STORED,
+        "x = tl.load(x_pointer + place, mask=i < m, other= -1.0).to(tl.float32) (the second)": NOT_STORED,
+        "dy = tl.load(dy_pointer + place, mask=i < m, other= 1.0).to(tl.float32) (the second)": NOT_STORED,
+        "dy = tl.load(dy_pointer + place, mask=i < m, other= -1.0).to(tl.float32) (the second)": NOT_STORED,
+        "dbeta += tl.sum(dy, axis= -1)": ONE_AXIS,
+        "dgamma += tl.sum(dy * x_hat, axis= -1)": ONE_AXIS,
+        "i = first | tl.arange(0, BLOCK)": ALIGNED,
+        "i = first | tl.arange(0, BLOCK) (the second)": ALIGNED,
+        "i = first ^ tl.arange(0, BLOCK)": ALIGNED,
+        "i = first ^ tl.arange(0, BLOCK) (the second)": ALIGNED,
+        "if tl.program_id(1) <= 0:": "no program has a negative number",
+    },
     "which_convention": {
         "return momentum, int(from_unbiased <= from_biased)": "the two are never equal: the variances differ",
     },
@@ -59,16 +125,21 @@ EQUIVALENT = {
 
 
 class Variant(NamedTuple):
-    """A wrong function, what it is called, and the faults that it holds (None where nobody knows)."""
+    """A wrong function, what it is called, and the faults that it holds (None where nobody knows).
+
+    ``attempts`` gives what it does on some probes.
+    """
 
     name: str
-    function: Callable[..., object]
+    attempts: Callable[[Sequence[Probe]], list[Attempt]]
     faults: frozenset[str] | None
 
 
 def main(ids: list[str]) -> int:
     """Judge all variants of these exercises, or of all and record the matrix; say which wrong function was accepted."""
     start = time.perf_counter()
+    # Kernels are judged in Triton's interpreter, for which one of these asks Triton and the other the banks.
+    os.environ |= {"TRITON_INTERPRET": "1", "BNCOURSE_TEST_KERNELS": "1"}
     exercises = list_exercises()
     if unknown := set(ids) - {exercise.id for exercise in exercises}:
         print(
@@ -76,25 +147,32 @@ def main(ids: list[str]) -> int:
             file=sys.stderr,
         )
         return 2
+    chosen = [exercise for exercise in exercises if not ids or exercise.id in ids]
+    if any(exercise.kernels for exercise in chosen) and find_spec("triton") is None:
+        print("kernels are judged in Triton's interpreter: pip install 'bncourse[kernels]'", file=sys.stderr)
+        return 2
     matrices: dict[str, dict[str, dict[str, int]]] = {}
     equivalent: dict[str, dict[str, str]] = {}
     accepted = []
-    for exercise in [exercise for exercise in exercises if not ids or exercise.id in ids]:
-        matrix = {bank: dict.fromkeys(OUTCOMES, 0) for bank in BANKS}
-        for bank, variants in banks(exercise):
-            for variant in variants:
-                outcome = judged(exercise, variant)
-                reason = EQUIVALENT.get(exercise.id, {}).get(variant.name)
+    workers = os.cpu_count() or 1
+    # Forked, so that Triton and the banks are loaded once at the most in each.
+    with get_context("fork").Pool(workers) as pool:
+        for exercise in chosen:
+            matrix = {bank: dict.fromkeys(OUTCOMES, 0) for bank in BANKS}
+            shares = [(exercise.id, share, workers) for share in range(workers)]
+            for bank, name, outcome in chain.from_iterable(pool.starmap(judge_share, shares, chunksize=1)):
+                reason = EQUIVALENT.get(exercise.id, {}).get(name)
                 if outcome == "accepted" and bank == "mutants" and reason:
                     outcome = "equivalent"
-                    equivalent.setdefault(exercise.id, {})[variant.name] = reason
+                    equivalent.setdefault(exercise.id, {})[name] = reason
                 elif outcome == "accepted":
-                    accepted.append(f"{exercise.id}, {bank}: {variant.name}")
+                    accepted.append(f"{exercise.id}, {bank}: {name}")
                 matrix[bank][outcome] += 1
-        matrices[exercise.id] = matrix
-        print(exercise.id)
-        for bank, row in matrix.items():
-            print(f"  {bank}:", ", ".join(f"{count} {outcome}" for outcome, count in row.items() if count) or "none")
+            matrices[exercise.id] = matrix
+            print(exercise.id)
+            for bank, row in matrix.items():
+                found = ", ".join(f"{count} {outcome}" for outcome, count in row.items() if count)
+                print(f"  {bank}: {found or 'none'}", flush=True)
     if accepted:
         print("accepted, and not listed as equivalent:", *accepted, sep="\n  ", file=sys.stderr)
         return 1
@@ -107,14 +185,22 @@ def main(ids: list[str]) -> int:
     }
     settings = {"seeds": list(SEEDS), "banks": list(BANKS), "outcomes": list(OUTCOMES)}
     seconds = time.perf_counter() - start
-    source = results.provenance(COMMAND, ["numpy", "cosmic-ray"], threads=1, seconds=seconds)
+    source = results.provenance(COMMAND, ["numpy", "cosmic-ray"], threads=workers, seconds=seconds)
     results.save(results.Record("diagnosis", settings, source, findings))
     return 0
 
 
+def judge_share(id_: str, share: int, shares: int) -> list[tuple[str, str, str]]:
+    """Bank, name and outcome of every so many-th variant of an exercise."""
+    (exercise,) = (exercise for exercise in list_exercises() if exercise.id == id_)
+    variants = ((bank, variant) for bank, members in banks(exercise) for variant in members)
+    return [(bank, variant.name, judged(exercise, variant)) for bank, variant in islice(variants, share, None, shares)]
+
+
 def fingerprint(exercise: Exercise) -> str:
     """A hash of the solution's text and of the faults: when either changes, the record is out of date."""
-    text = inspect.getsource(exercise.solution_function) + repr(
+    functions = (exercise.solution_function, *exercise.further_functions)
+    text = "".join(map(inspect.getsource, functions)) + repr(
         sorted((fault.id, fault.slots) for fault in exercise.faults)
     )
     return hashlib.sha256(text.encode()).hexdigest()[:16]
@@ -130,32 +216,34 @@ def banks(exercise: Exercise) -> Iterator[tuple[str, Iterator[Variant]]]:
 
 def faulty(exercise: Exercise, size: int) -> Iterator[Variant]:
     """The exercise's own reference, with every compatible set of that many faults."""
-    names = list(exercise.make_probes(np.random.default_rng(0))[0].arguments)
     same = {pair.same_as: pair.named for pair in exercise.coincidences}
     for faults in compatible_sets(exercise.faults, size):
 
-        def function(*positional: Any, faults: frozenset[str] = faults, **keyword: Any) -> object:
-            arguments = dict(zip(names, positional, strict=False)) | keyword
-            with np.errstate(all="ignore"):
-                outputs = exercise.reference(faults, arguments)
-            return outputs[0] if len(outputs) == 1 else outputs
+        def attempts(probes: Sequence[Probe], faults: frozenset[str] = faults) -> list[Attempt]:
+            return [Attempt("ran", "", exercise.reference(faults, probe.arguments)) for probe in probes]
 
-        yield Variant(" + ".join(sorted(faults)), function, same.get(faults, faults))
+        yield Variant(" + ".join(sorted(faults)), attempts, same.get(faults, faults))
 
 
 def by_hand(exercise: Exercise) -> Iterator[Variant]:
     """The mistakes of the tests, which share no code with the reference."""
+    from tests.exercises.bank import name_of
     from tests.exercises.test_mistakes import BANK
 
     if exercise.id not in BANK:
         return
     bank = BANK[exercise.id]
     for name, function in bank.SINGLES.items():
-        yield Variant(name, function, frozenset({name}))
+        yield called(exercise, name, function, frozenset({name}))
     for function, faults in bank.IN_PLACE:
-        yield Variant(function.__name__, function, frozenset(faults))
+        yield called(exercise, name_of(function), function, frozenset(faults))
     for function in bank.UNNAMED:
-        yield Variant(function.__name__, function, None)
+        yield called(exercise, name_of(function), function, None)
+
+
+def called(exercise: Exercise, name: str, function: object, faults: frozenset[str] | None) -> Variant:
+    """A function, or a kernel, as a variant."""
+    return Variant(name, lambda probes: attempt_all(function, probes, exercise.outputs), faults)
 
 
 def mutants(exercise: Exercise) -> Iterator[Variant]:
@@ -163,9 +251,10 @@ def mutants(exercise: Exercise) -> Iterator[Variant]:
     from cosmic_ray.mutating import mutate_code
     from cosmic_ray.plugins import get_operator, operator_names
 
-    source = HEADER + inspect.getsource(exercise.solution_function)
-    name = exercise.solution_function.__name__
+    source = solution_code(exercise)
+    names = exercise.function_names
     seen = {source}
+    lines: Counter[str] = Counter()
     for operator in map(get_operator, sorted(operator_names())):
         if operator.arguments():
             continue  # it replaces variables that it must be told
@@ -177,12 +266,20 @@ def mutants(exercise: Exercise) -> Iterator[Variant]:
                 continue
             seen.add(text)
             namespace: dict[str, Any] = {}
+            filename = f"<mutant {len(seen)} of {exercise.id}>"
+            # Triton's interpreter looks up the text of a kernel.
+            linecache.cache[filename] = (len(text), None, text.splitlines(keepends=True), filename)
             try:
-                exec(text, namespace)
+                exec(compile(text, filename, "exec"), namespace)
             except Exception:
                 continue  # it does not even define a function
             changed = set(text.splitlines()) - set(source.splitlines())
-            yield Variant(" / ".join(line.strip() for line in sorted(changed)), namespace[name], None)
+            functions = tuple(namespace[name] for name in names)
+            function = functions[0] if len(functions) == 1 else functions
+            line = " / ".join(line.strip() for line in sorted(changed))
+            lines[line] += 1
+            # The same line may stand in the source twice.
+            yield called(exercise, line if lines[line] == 1 else f"{line} (the second)", function, None)
 
 
 def judged(exercise: Exercise, variant: Variant) -> str:
@@ -191,8 +288,13 @@ def judged(exercise: Exercise, variant: Variant) -> str:
     for seed in SEEDS:
         probes = exercise.make_probes(np.random.default_rng(seed))
         with np.errstate(all="ignore"):
-            result = exercise.verdict(variant.function, probes)
-        found.add((result.outcome, frozenset(result.faults)))
+            result = judge(exercise, probes, variant.attempts(probes))
+        # Who hands in what was given has done nothing, and that is recognized by its faults.
+        given = exercise.given_faults
+        if result.outcome == "not attempted" and given is not None and variant.faults == given:
+            found.add(("failed", given))
+        else:
+            found.add((result.outcome, frozenset(result.faults)))
     outcomes = {outcome for outcome, _ in found}
     if "passed" in outcomes:
         return "accepted"

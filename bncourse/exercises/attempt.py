@@ -13,7 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from bncourse.exercises.probe import Probe, split_call
+from bncourse.exercises import launching
+from bncourse.exercises.probe import Probe, Stray, split_call
 
 # Outputs for which an integer is as good as a float.
 WHOLE_NUMBERS = frozenset({"count", "ddof", "momentum"})
@@ -30,21 +31,34 @@ class Attempt:
     message : why it did not run to a usable result; empty if it did.
     outputs : copies of the arrays that it returned, in the order of the exercise's outputs.
     changed : the names of the arguments that it modified in place.
+    strays : what a kernel did to memory that it must not do.
     """
 
     outcome: str
     message: str = ""
     outputs: tuple[np.ndarray, ...] = ()
     changed: tuple[str, ...] = ()
+    strays: tuple[Stray, ...] = ()
 
 
-def attempt_all(function: Callable[..., object], probes: Sequence[Probe], output_names: Sequence[str]) -> list[Attempt]:
-    """Call ``function`` on every probe; one attempt where it cannot be called or is not written yet."""
-    if problem := interface_problem(function, probes[0]):
+def attempt_all(function: Any, probes: Sequence[Probe], output_names: Sequence[str]) -> list[Attempt]:
+    """Call ``function`` on every probe; one attempt where it cannot be called or is not written yet.
+
+    Where the probes launch kernels, ``function`` is a kernel, or a tuple of them.
+    """
+    kernels = function if isinstance(function, tuple) else (function,)
+    if probes[0].launches:
+        outcome, problem = launching.wrong_kernels(kernels, probes[0])
+        if problem:
+            return [Attempt(outcome, problem)]
+    elif problem := interface_problem(function, probes[0]):
         return [Attempt("wrong interface", problem)]
     attempts: list[Attempt] = []
     for probe in probes:
-        attempts.append(attempt(function, probe, output_names))
+        if probe.launches:
+            attempts.append(attempt_kernels(kernels, probe, output_names))
+        else:
+            attempts.append(attempt(function, probe, output_names))
         if attempts[-1].outcome == "not attempted":
             return attempts[-1:]
     return attempts
@@ -80,12 +94,24 @@ def attempt(function: Callable[..., object], probe: Probe, output_names: Sequenc
     except (Exception, SystemExit) as error:
         if isinstance(error, NotImplementedError) and (not error.args or _raised_by(function, error)):
             return Attempt("not attempted", NOT_ATTEMPTED)
-        return Attempt("error", f"{_explain_exception(function, error)}\nThe call was with {probe.shapes}.")
+        return Attempt("error", f"{_explain_exception([function], error)}\nThe call was with {probe.shapes}.")
     try:
         outputs = _as_arrays(returned, output_names)
     except _UnreadableError as problem:
         return Attempt("wrong interface", str(problem))
     return Attempt("ran", "", outputs, _changed(probe.arguments, arguments))
+
+
+def attempt_kernels(kernels: Sequence[Any], probe: Probe, output_names: Sequence[str]) -> Attempt:
+    """Launch kernels on a probe, with exceptions handled as :func:`attempt` does."""
+    try:
+        outputs, strays = launching.launch_all(kernels, probe, tuple(output_names))
+    except (Exception, SystemExit) as error:
+        if isinstance(error, NotImplementedError) and not error.args:
+            return Attempt("not attempted", NOT_ATTEMPTED)
+        code = [launching.code_of(kernel) for kernel in kernels]
+        return Attempt("error", f"{_explain_exception(code, error, 'kernel')}\nThe launch was with {probe.shapes}.")
+    return Attempt("ran", "", outputs, (), strays)
 
 
 class _UnreadableError(Exception):
@@ -139,20 +165,21 @@ def _raised_by(function: Callable[..., object], error: BaseException) -> bool:
     return traceback is not None and traceback.tb_frame.f_code is getattr(function, "__code__", None)
 
 
-def _explain_exception(function: Callable[..., object], error: BaseException) -> str:
+def _explain_exception(functions: Sequence[Callable[..., object]], error: BaseException, noun: str = "function") -> str:
     """Type and message, and the line of the learner's own code on which it happened."""
-    text = f"Your function raised {type(error).__name__}: {_first_line(error)}"
-    code = getattr(inspect.unwrap(function), "__code__", None)
-    line = None
+    text = f"Your {noun} raised {type(error).__name__}: {_first_line(error)}"
+    codes = [getattr(inspect.unwrap(function), "__code__", None) for function in functions]
+    files = {code.co_filename for code in codes if code is not None}
+    place = None
     traceback = error.__traceback__
     while traceback is not None:
-        if code is not None and traceback.tb_frame.f_code.co_filename == code.co_filename:
-            line = traceback.tb_lineno
+        if traceback.tb_frame.f_code.co_filename in files:
+            place = traceback.tb_frame.f_code.co_filename, traceback.tb_lineno
         traceback = traceback.tb_next
-    if code is None or line is None:
+    if place is None:
         return text
-    source = linecache.getline(code.co_filename, line).strip()
-    return f"{text}\nIt happened on line {line}" + (f": `{source}`" if source else " of your code.")
+    source = linecache.getline(*place).strip()
+    return f"{text}\nIt happened on line {place[1]}" + (f": `{source}`" if source else " of your code.")
 
 
 def _first_line(error: BaseException) -> str:

@@ -15,6 +15,11 @@ FAR_FROM_ZERO = (
     "So the formula is right and its arithmetic is not: far from zero, a difference of large numbers such as "
     "E[x²] - E[x]² has few correct digits left. Subtract the mean before you square."
 )
+# What it means when a kernel is wrong in half precision and right everywhere else.
+HALF_ALONE = (
+    "So the formula is right. x comes in float16 here: sums of it leave the range of that type, which ends at 65504, "
+    "and lose digits before. Convert what you load with `.to(tl.float32)`."
+)
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,48 @@ from __future__ import annotations
 
 from bncourse.exercises.faults import Fault
 
+PATHS = (
+    Fault(
+        "mean_path_dropped",
+        "dx lacks the path through the mean: the batch mean depends on every x, which takes `mean(dy)` off dy.",
+        ("mean path",),
+    ),
+    Fault(
+        "variance_path_dropped",
+        "dx lacks the path through the variance: the batch variance depends on every x, which takes "
+        "`x_hat * mean(dy * x_hat)` off dy.",
+        ("variance path",),
+    ),
+    Fault(
+        "count_missing",
+        "The factor 1/m is missing in dx: the paths through the mean and the variance hold the means of dy and "
+        "dy * x_hat over the batch, not their sums.",
+        ("mean path", "variance path"),
+    ),
+    Fault(
+        "mean_path_summed",
+        "The factor 1/m is missing in the path through the mean: dx takes off the mean of dy, not its sum.",
+        ("mean path",),
+    ),
+    Fault(
+        "variance_path_summed",
+        "The factor 1/m is missing in the path through the variance: dx takes off x_hat times the mean of "
+        "dy * x_hat, not its sum.",
+        ("variance path",),
+    ),
+    Fault(
+        "mean_path_sign",
+        "The path through the mean has the wrong sign: `mean(dy)` is subtracted from dy.",
+        ("mean path",),
+    ),
+    Fault(
+        "variance_path_sign",
+        "The path through the variance has the wrong sign: `x_hat * mean(dy * x_hat)` is subtracted from dy.",
+        ("variance path",),
+    ),
+)
+"""The two paths of dx through the statistics: dropped, without 1/m, with the wrong sign."""
+
 VARIANCE_PATH = (
     Fault(
         "variance_path_halved",
@@ -54,6 +96,32 @@ DGAMMA = (
     ),
 )
 """What dy is multiplied by in dgamma."""
+
+PARAMETER_SUMS = (
+    Fault(
+        "dgamma_averaged",
+        "dgamma is averaged over the batch: gamma is used once by every sample, and the gradients of all uses add up. "
+        "Take the sum.",
+        ("dgamma reduction",),
+    ),
+    Fault(
+        "dgamma_times_gamma",
+        "dgamma is multiplied by gamma: it is the sum of `dy * x_hat`, with dy as it arrives.",
+        ("dgamma gamma",),
+    ),
+    Fault(
+        "dbeta_averaged",
+        "dbeta is averaged over the batch: beta is used once by every sample, and the gradients of all uses add up. "
+        "Take the sum.",
+        ("dbeta reduction",),
+    ),
+    Fault(
+        "dbeta_times_gamma",
+        "dbeta is multiplied by gamma: it is the sum of dy as it arrives, since beta is added after the scaling.",
+        ("dbeta gamma",),
+    ),
+)
+"""The sums that dgamma and dbeta are."""
 
 SWAPPED = (
     Fault(

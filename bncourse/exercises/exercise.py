@@ -56,7 +56,8 @@ class Exercise:
     title : what the learner writes.
     chapter : number of the chapter that it belongs to.
     statement : the task, in Markdown.
-    solution_function : the reference solution; its signature and docstring make the starter.
+    solution_function : the reference solution; its signature and docstring make the starter. A kernel stands here
+        without its decorator, since nothing imports Triton before a kernel is checked.
     outputs : names of what the function returns.
     reference : ``reference(faults, arguments)`` gives the outputs of a function that makes these mistakes.
     faults : the mistakes that the diagnosis knows.
@@ -69,6 +70,11 @@ class Exercise:
     tolerance : relative tolerance by the size in bytes of the dtype that is returned. An exercise says its own where a
         right answer is no better in a wider dtype.
     nearly : said of an unknown mistake with which all values still agree to the precision of float32.
+    further_functions : of the solution, where the learner writes more than one: kernels that are launched in turn.
+    kernels : whether the functions are kernels. Then every probe says how they are launched, and the outputs are
+        arguments that are :class:`~bncourse.exercises.probe.Empty`.
+    given_function, given_faults : where the learner repairs a function, the one to start from and what is wrong with
+        it: whoever hands in just these mistakes has not begun.
     read_free : where a right function may choose something, as the step of a difference, and a mistake's answer depends
         on it: reads it, for a set of faults, from what came back on all probes. It joins the reference's arguments.
     """
@@ -89,23 +95,34 @@ class Exercise:
     passed_message: str
     tolerance: Mapping[int, float] = field(default_factory=lambda: RELATIVE_TOLERANCE)
     nearly: str = IN_FLOAT32
+    further_functions: tuple[Callable[..., object], ...] = ()
+    kernels: bool = False
+    given_function: Callable[..., object] | None = None
+    given_faults: FaultSet | None = None
     read_free: Callable[[FaultSet, Sequence[Probe], Sequence[Outputs]], Arguments] | None = None
     _hint_level: list[int] = field(default_factory=lambda: [0], repr=False, compare=False)
 
     def __repr__(self) -> str:
         return f"<Exercise {self.id}: {self.title}>"
 
-    def check(self, function: Callable[..., object]) -> Result:
-        """Call ``function`` on fresh probes, show the verdict, note the progress, and return the verdict.
+    @property
+    def function_names(self) -> tuple[str, ...]:
+        """What the functions are called that :meth:`check` takes, in its order."""
+        return tuple(function.__name__ for function in (self.solution_function, *self.further_functions))
 
-        Whatever the function does, short of an interrupt from the keyboard, the answer is a :class:`Result`.
+    def check(self, *functions: Any) -> Result:
+        """Call your function on fresh probes, show the verdict, note the progress, and return the verdict.
+
+        Whatever the function does, short of an interrupt from the keyboard, the answer is a :class:`Result`. Only an
+        exercise that says so takes several.
         """
+        function = functions[0] if len(functions) == 1 else functions
         result = self.verdict(function, self.make_probes(np.random.default_rng()))
         progress_file.record(self.id, result.outcome)
         show(result.as_text(), result.as_html())
         return replace(result, shown_in=execution_count())
 
-    def verdict(self, function: Callable[..., object], probes: Sequence[Probe]) -> Result:
+    def verdict(self, function: Any, probes: Sequence[Probe]) -> Result:
         """The verdict on ``function`` over ``probes``; shows and records nothing."""
         return judge(self, probes, attempt_all(function, probes, self.outputs))
 
@@ -131,8 +148,8 @@ class Exercise:
 
     def solution(self) -> Shown:
         """Print the reference solution with its explanation: code that runs as it stands."""
-        return show_text(solution_source(self.solution_function, self.explanation))
+        return show_text(solution_source(self))
 
     def starter(self) -> Shown:
         """Print the cell to start from: the function without its body."""
-        return show_text(starter_source(self.solution_function))
+        return show_text(starter_source(self))

@@ -20,11 +20,14 @@ class Fault:
     message : names the mistake and says what to do, in the second person.
     slots : the parts of the formula that the mistake occupies. Two mistakes in one part cannot be made together
         (the variance is not both unbiased and missing its path), so sets that share a slot are not searched.
+    strays : what a kernel that makes the mistake does to memory, by the keys of
+        :data:`bncourse.exercises.judge.STRAYS`: it is not another mistake.
     """
 
     id: str
     message: str
     slots: tuple[str, ...]
+    strays: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

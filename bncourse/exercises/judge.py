@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
@@ -9,7 +10,7 @@ import numpy as np
 
 from bncourse.exercises.attempt import Attempt
 from bncourse.exercises.faults import FaultSet, explain
-from bncourse.exercises.probe import Probe
+from bncourse.exercises.probe import Probe, Stray
 from bncourse.exercises.result import Result, Table
 
 if TYPE_CHECKING:
@@ -21,11 +22,40 @@ RELATIVE_TOLERANCE = {4: 1e-3, 8: 1e-7}
 VISIBLE = 1e-3
 # Of the largest value, what is left of a zero: a learner should not look at it.
 ROUNDING = 1e-12
+AS_GIVEN = (
+    "Your kernel still does what the given one does. The table says where that is right and where it is not: what is "
+    "different there?"
+)
 IN_FLOAT32 = (
     "The values agree to the precision of float32, yet they come as float64: something is computed in float32 on the "
     "way. Compute in float64, or return float32."
 )
 Outputs = tuple[np.ndarray, ...]
+# What a kernel may do to memory that is wrong whatever it computes, each with its message.
+STRAYS = {
+    "left_out": (
+        "{times} of the {size} values of {array} are never written, the first at place {place}: look at the blocks "
+        "that your programs take, all together, and at the mask of the store."
+    ),
+    "written_outside": (
+        "Your kernel writes outside of {array}: {size} values are there, and it writes to place {place}. On a GPU that "
+        "is the memory of another tensor. The store needs a mask that is false in these lanes."
+    ),
+    "read_outside": (
+        "Your kernel reads outside of {array}: {size} values are there, and it reads place {place}. What lies there is "
+        "somebody else's number. The load needs a mask that is false in these lanes, and a value `other` for them; or "
+        "the index is wrong."
+    ),
+    "read_unwritten": (
+        "Your kernel reads {array} at place {place}, where nothing has been written yet: it holds what was in this "
+        "memory before."
+    ),
+    "race": (
+        "Two programs of one launch meet in {array}, at place {place}: one writes what the other writes or reads. The "
+        "interpreter runs one after the other; on a GPU nobody knows which comes first."
+    ),
+    IN_PLACE: "Your kernel writes into {array}, at place {place}. It is an input, and the caller still needs it.",
+}
 
 
 # A faulty formula may divide by zero; that is its result, not a warning for the learner to read.
@@ -51,26 +81,52 @@ def judge(exercise: Exercise, probes: Sequence[Probe], attempts: Sequence[Attemp
     ]
     correct = all(all(row) for row in verdicts)
     changed = sorted({name for one in attempts for name in one.changed})
+    strays = _strays(probes, attempts)
     table = _table(exercise, probes, verdicts)
-    if correct and not changed:
+    if correct and not changed and not strays:
         return Result("passed", exercise.passed_message, (), exercise.id, table)
 
     messages: list[str] = []
     named: FaultSet | None = CORRECT
     if not correct:
         named = _explain(exercise, probes, attempts, tolerances)
-        if named is None:
+        if named:
+            for kind in (kind for fault in exercise.faults if fault.id in named for kind in fault.strays):
+                strays.pop(kind, None)
+            if named == exercise.given_faults and not strays:
+                return Result("not attempted", AS_GIVEN, (), exercise.id, table)
+        if named is None and not strays:
             messages.append(_first_failing_property(exercise, probes, attempts, expected, tolerances, verdicts))
-        else:
-            messages.extend(fault.message for fault in exercise.faults if fault.id in named)
+        messages.extend(fault.message for fault in exercise.faults if fault.id in (named or CORRECT))
     if changed:
         messages.append(_in_place_message(changed))
+    messages.extend(strays.values())
     faults = [fault.id for fault in exercise.faults if fault.id in (named or CORRECT)]
     if changed:
         faults.append(IN_PLACE)
-    if len(faults) > 1:
-        messages.insert(0, f"{len(faults)} mistakes together:")
+    faults.extend(strays)
+    # A kernel that strays does so in several ways at once.
+    mistakes = len(named or CORRECT) + bool(changed) + bool(strays)
+    if mistakes > 1:
+        messages.insert(0, f"{mistakes} mistakes together:")
     return Result("failed", "\n".join(messages), tuple(faults), exercise.id, table)
+
+
+def _strays(probes: Sequence[Probe], attempts: Sequence[Attempt]) -> dict[str, str]:
+    """The messages about what kernels did to memory: of each kind, about the first probe on which it happened."""
+    messages = {}
+    for kind, message in STRAYS.items():
+        for probe, one in zip(probes, attempts, strict=True):
+            stray = next((stray for stray in one.strays if stray.kind == kind), None)
+            if stray is not None:
+                said = message.format(**stray._asdict(), size=_size(probe, stray))
+                messages[kind] = f"{said} (Probe: {probe.name}; {probe.shapes}.)"
+                break
+    return messages
+
+
+def _size(probe: Probe, stray: Stray) -> int:
+    return math.prod(probe.arguments[stray.array].shape)
 
 
 def _tolerance(exercise: Exercise, one: Attempt, probe: Probe) -> float:
@@ -83,10 +139,15 @@ def _tolerance_of(tolerance: Mapping[int, float], dtype: np.dtype, probe: Probe)
     return tolerance[min(dtype.itemsize, 8)] + 8 * float(np.finfo(dtype).eps) * probe.condition
 
 
-def _agrees(got: np.ndarray, expected: np.ndarray, tolerance: float) -> bool:
-    """Whether every value is within ``tolerance`` times the largest expected magnitude. NaN and infinity never are."""
+def _agrees(got: np.ndarray, expected: np.ndarray, tolerance: float, poisoned: bool = False) -> bool:
+    """Whether every value is within ``tolerance`` times the largest expected magnitude. NaN and infinity never are.
+
+    In ``poisoned`` memory a NaN is a value that was left out, and agrees with one that should be.
+    """
     if got.shape != expected.shape:
         return False
+    if poisoned and (left_out := np.isnan(got) & np.isnan(expected)).any():
+        got, expected = np.where(left_out, 0, got), np.where(left_out, 0, expected)
     return bool(abs(got - expected).max() <= tolerance * abs(expected).max() < np.inf)
 
 
@@ -108,7 +169,8 @@ def _explain(
                 value = got.item(place)
                 if got.shape == wrong.shape and abs(value - wrong.item(place)) > 2 * tolerance * abs(value):
                     return False
-            if not all(_agrees(got, wrong, tolerance) for got, wrong in zip(returned, faulty, strict=True)):
+            poisoned = bool(probe.launches)
+            if not all(_agrees(got, wrong, tolerance, poisoned) for got, wrong in zip(returned, faulty, strict=True)):
                 return False
         return True
 

@@ -6,13 +6,55 @@ from collections.abc import Iterator, Mapping
 from copy import deepcopy
 from dataclasses import dataclass, field
 from operator import length_hint
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from bncourse.exercises.functions import NamedFunction
 
 PASSED_BY_KEYWORD = frozenset({"eps", "momentum"})
+
+
+class Empty(NamedTuple):
+    """An argument that a kernel writes: an array of this shape, which holds NaN before the launch.
+
+    An exercise's outputs are such arguments; others are room for results on the way.
+    """
+
+    shape: tuple[int, ...]
+    dtype: str = "float32"
+
+
+class Launch(NamedTuple):
+    """One launch of a kernel.
+
+    Attributes
+    ----------
+    grid : how many programs there are along each of one to three axes.
+    arguments : the names of the probe's arguments that the kernel gets, in its order; none: all of them.
+    kernel : which of the learner's kernels, by its place in the call of the check.
+    """
+
+    grid: tuple[int, ...]
+    arguments: tuple[str, ...] = ()
+    kernel: int = 0
+
+
+class Stray(NamedTuple):
+    """What a kernel did to an array that it must not do; or left undone.
+
+    Attributes
+    ----------
+    kind : one of the keys of :data:`bncourse.exercises.judge.STRAYS`.
+    array : the argument's name.
+    times : how often it did, or how many values are concerned.
+    place : the first of them, counted from the beginning of the array.
+    """
+
+    kind: str
+    array: str
+    times: int
+    place: int
 
 
 @dataclass(frozen=True)
@@ -30,6 +72,7 @@ class Probe:
         others.
     diagnosed : whether the answer here takes part in naming the mistake. It does not where correct functions
         come to the answer in different ways, so that the same mistake gives different wrong answers.
+    launches : how kernels are launched, one after the other; none where the learner writes a function.
     """
 
     name: str
@@ -37,6 +80,7 @@ class Probe:
     condition: float = 1.0
     alone: str = field(default="")
     diagnosed: bool = True
+    launches: tuple[Launch, ...] = ()
 
     def fresh(self) -> dict[str, Any]:
         """A copy of the arguments that the caller may overwrite."""
@@ -47,19 +91,21 @@ class Probe:
         """The sizes of the arguments, for a message: ``x (9, 4), gamma (4,)``; ``a of 9`` for parts and streams.
 
         Whole numbers and text are shown as they are, ``num_groups 2``, and functions by their name: they choose what is
-        to be done with the arrays.
+        to be done with the arrays. What a kernel is told of their lengths, N and C, stands in their shapes already.
         """
         sizes = []
         for name, value in self.arguments.items():
             if isinstance(value, np.ndarray):
                 sizes.append(f"{name} {value.shape}")
+            elif isinstance(value, Empty):
+                continue
             elif isinstance(value, tuple):
                 sizes.append(f"{name} of {value[0]}")
             elif isinstance(value, Iterator):
                 sizes.append(f"{name} of {length_hint(value)}")
             elif isinstance(value, NamedFunction):
                 sizes.append(f"{name} {value.name}")
-            elif isinstance(value, int | str):
+            elif isinstance(value, int | str) and not (self.launches and len(name) == 1):
                 sizes.append(f"{name} {value!r}")
         return ", ".join(sizes)
 

@@ -18,7 +18,7 @@ from bncourse.exercises import (
 )
 from bncourse.reference import RunningStatistics, batch_norm, batch_norm_backward
 from tests.exercises.alternatives import BACKWARD, FORWARD, INFERENCE, MERGE, RUNNING, STAGED, WELFORD
-from tests.exercises.bank import EXERCISES, SEEDS, verdict
+from tests.exercises.bank import EXERCISES, SEEDS, defined, name_of, solved, verdict
 from tests.exercises.convention_alternatives import CONVENTION
 from tests.exercises.gradcheck_alternatives import GRADCHECK
 from tests.exercises.norm_alternatives import AXES, GROUPS
@@ -36,14 +36,20 @@ ALTERNATIVES = {
     gradient_check.id: GRADCHECK,
     which_convention.id: CONVENTION,
 }
+if any(exercise.kernels for exercise in EXERCISES):
+    from tests.exercises.kernel_alternatives import KERNELS
+    from tests.exercises.kernel_pair_alternatives import KERNEL_PAIRS
+
+    ALTERNATIVES |= KERNELS | KERNEL_PAIRS
 PAIRS = [(exercise, function) for exercise in EXERCISES for function in ALTERNATIVES[exercise.id]]
 
 
 @pytest.mark.parametrize(
-    ("exercise", "function"), PAIRS, ids=[f"{exercise.id}-{function.__name__}" for exercise, function in PAIRS]
+    ("exercise", "function"), PAIRS, ids=[f"{exercise.id}-{name_of(function)}" for exercise, function in PAIRS]
 )
 def test_a_correct_function_passes(exercise, function):
-    if "torch" in function.__code__.co_names or "torch" in function.__code__.co_varnames:
+    code = getattr(function, "__code__", None)
+    if code is not None and "torch" in {*code.co_names, *code.co_varnames}:
         pytest.importorskip("torch")
     for seed in SEEDS:
         result = verdict(exercise, function, seed)
@@ -54,7 +60,7 @@ def test_a_correct_function_passes(exercise, function):
 @pytest.mark.parametrize("exercise", EXERCISES, ids=lambda exercise: exercise.id)
 def test_the_solution_passes(exercise):
     for seed in SEEDS:
-        assert verdict(exercise, exercise.solution_function, seed).outcome == "passed"
+        assert verdict(exercise, solved(exercise), seed).outcome == "passed"
 
 
 def test_the_packages_own_functions_pass():
@@ -80,7 +86,4 @@ def test_the_packages_own_functions_pass():
 
 @pytest.mark.parametrize("exercise", EXERCISES, ids=lambda exercise: exercise.id)
 def test_the_printed_solution_runs_and_passes(exercise):
-    namespace = {}
-    exec(exercise.solution(), namespace)
-    function = namespace[exercise.solution_function.__name__]
-    assert exercise.check(function).outcome == "passed"
+    assert exercise.check(defined(exercise.solution(), *exercise.function_names)).outcome == "passed"

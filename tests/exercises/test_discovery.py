@@ -25,6 +25,12 @@ def test_every_file_is_an_exercise_of_its_name():
         assert exercise.id in dir(bncourse.exercises)
 
 
+def test_no_exercise_is_called_as_a_function_that_it_asks_for():
+    """Catches a page whose check cell imports the exercise over the learner's function of that name."""
+    for exercise in list_exercises():
+        assert exercise.id not in exercise.function_names
+
+
 def test_an_unknown_exercise_is_an_ordinary_import_error():
     with pytest.raises(ImportError, match="cannot import name 'no_such_exercise'"):
         from bncourse.exercises import no_such_exercise  # noqa: F401

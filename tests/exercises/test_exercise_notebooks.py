@@ -2,6 +2,7 @@
 
 import copy
 import json
+from importlib.util import find_spec
 from pathlib import Path
 
 import nbformat
@@ -9,6 +10,7 @@ import pytest
 from nbclient import NotebookClient
 
 from bncourse.exercises import list_exercises
+from bncourse.exercises.source import solution_source, starter_source
 from tests.exercises.backward_mistakes import parts
 from tests.exercises.forward_mistakes import beta_missing
 
@@ -42,7 +44,7 @@ def test_the_page_holds_the_statement_the_starter_and_the_label(exercise):
     assert cells["-starter"].source == exercise.starter()
     assert exercise.statement in cells[""].source
     assert cells[""].source.startswith(f"(ex-{exercise.id.replace('_', '-')})=\n## {exercise.id}: ")
-    assert f"{exercise.id}.check({exercise.solution_function.__name__})" in cells["-check"].source
+    assert f"{exercise.id}.check({', '.join(exercise.function_names)})" in cells["-check"].source
     assert f"`{exercise.id}.hint()`" in cells["-help"].source
     assert f"`{exercise.id}.solution()`" in cells["-help"].source
 
@@ -52,13 +54,19 @@ def test_the_page_does_not_give_the_solution_away(exercise):
     notebook, _ = cells_of(exercise)
     text = json.dumps(notebook)
     body = exercise.solution().split('    """\n', 1)[1]
+    # What a starter hands out, in code or in words, is no secret: this one's, or that of a kernel to be repaired.
+    given = {line.strip() for other in EXERCISES for line in starter_source(other).splitlines()}
     for line in body.splitlines():
+        if line.strip() in given:
+            continue
         if line.startswith("    ") and len(line) > 30:
             assert line.strip() not in text
 
 
 @pytest.mark.parametrize("exercise", EXERCISES, ids=lambda exercise: exercise.id)
 def test_a_reader_who_completes_the_cell_gets_a_pass(exercise, tmp_path, progress_folder):
+    if exercise.kernels and find_spec("triton") is None:
+        pytest.skip("no Triton here: pip install 'bncourse[kernels]' (Linux only)")
     notebook, cells = cells_of(exercise)
     starter = cells["-starter"]
     next(cell for cell in notebook.cells if cell.id == starter.id).source = str(exercise.solution())
@@ -106,19 +114,17 @@ def test_a_mistake_and_an_exception_in_a_real_kernel(tmp_path):
 
 def test_cells_run_twice_and_out_of_order_in_a_real_kernel(tmp_path):
     """A check before its function is an ordinary NameError; after it, the verdict is of the function as it is now."""
-    from bncourse.exercises.source import solution_source, starter_source
-
     exercise = EXERCISES[0]
     name = exercise.solution_function.__name__
     check = f"from bncourse.exercises import {exercise.id}\n\n{exercise.id}.check({name});"
     cells = [
         ("early", check),
-        ("starter", starter_source(exercise.solution_function)),
+        ("starter", starter_source(exercise)),
         ("unwritten", check),
-        ("solution", solution_source(exercise.solution_function, exercise.explanation)),
+        ("solution", solution_source(exercise)),
         ("right", check),
         ("again", check),
-        ("back", starter_source(exercise.solution_function)),
+        ("back", starter_source(exercise)),
         ("undone", check),
     ]
     notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(source, id=id) for id, source in cells])

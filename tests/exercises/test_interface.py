@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from bncourse.exercises import bn_backward, bn_forward
-from tests.exercises.bank import EXERCISES
+from tests.exercises.bank import EXERCISES, defined
 from tests.exercises.forward_mistakes import SINGLES
 
 
@@ -186,9 +186,7 @@ def test_a_keyboard_interrupt_passes_through():
 
 @pytest.mark.parametrize("exercise", EXERCISES, ids=lambda exercise: exercise.id)
 def test_the_starter_is_not_attempted(exercise):
-    namespace = {}
-    exec(exercise.starter(), namespace)
-    result = exercise.check(namespace[exercise.solution_function.__name__])
+    result = exercise.check(defined(exercise.starter(), *exercise.function_names))
     assert result.outcome == "not attempted"
 
 

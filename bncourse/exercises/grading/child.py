@@ -22,7 +22,7 @@ from bncourse.exercises.attempt import Attempt, attempt_all
 from bncourse.exercises.functions import NamedFunction
 from bncourse.exercises.grading import notebook, prove, wire
 from bncourse.exercises.grading.confine import confine
-from bncourse.exercises.probe import Probe
+from bncourse.exercises.probe import Empty, Launch, Probe
 
 LONGEST_MESSAGE = 2000
 MOST_CELLS_REPORTED = 10
@@ -87,15 +87,13 @@ def _attempts(
     share: float,
 ) -> Sequence[Attempt]:
     """What the submission's function does; the one given to the check last, else the one of the starter's name."""
-    name = exercise["function"]
-    function = stub.checked.get(exercise["id"], namespace.get(name))  # type: ignore[attr-defined]
+    function = stub.checked.get(exercise["id"])  # type: ignore[attr-defined]
     if function is None:
-        for cell in failed:
-            if f"def {name}" in cell.source:
-                return [
-                    Attempt("error", f"The cell that defines {name} (code cell {cell.number}) failed: {cell.error}")
-                ]
-        return [Attempt("not attempted", f"The notebook neither defines {name} nor hands a function to this check.")]
+        names = exercise["functions"]
+        for name in names:
+            if namespace.get(name) is None:
+                return [_undefined(name, failed)]
+        function = namespace[names[0]] if len(names) == 1 else tuple(namespace[name] for name in names)
     try:
         with _alarm(share, "this exercise"):
             return attempt_all(function, probes, exercise["outputs"])
@@ -103,6 +101,13 @@ def _attempts(
         return [Attempt("error", f"Your function did not answer in time: {error}.")]
     except BaseException as error:  # a KeyboardInterrupt that the function raised itself, and its like
         return [Attempt("error", f"Your function raised {type(error).__name__}.")]
+
+
+def _undefined(name: str, failed: Sequence[notebook.FailedCell]) -> Attempt:
+    for cell in failed:
+        if f"def {name}" in cell.source:
+            return Attempt("error", f"The cell that defines {name} (code cell {cell.number}) failed: {cell.error}")
+    return Attempt("not attempted", f"The notebook neither defines {name} nor hands a function to this check.")
 
 
 @contextmanager
@@ -125,13 +130,17 @@ def _alarm(seconds: float, what: str) -> Iterator[None]:
 
 
 def _probe(document: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> Probe:
-    return Probe(document["name"], {name: _value(value, arrays) for name, value in document["arguments"]})
+    launches = tuple(Launch(tuple(grid), tuple(names), kernel) for grid, names, kernel in document["launches"])
+    arguments = {name: _value(value, arrays) for name, value in document["arguments"]}
+    return Probe(document["name"], arguments, launches=launches)
 
 
 def _value(document: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> Any:
     """An argument, as :func:`bncourse.exercises.grading.submission.encode` wrote it."""
     if "array" in document:
         return arrays[document["array"]].copy()
+    if "empty" in document:
+        return Empty(tuple(document["empty"]), document["dtype"])
     if "tuple" in document:
         return tuple(_value(item, arrays) for item in document["tuple"])
     if "iterator" in document:
@@ -149,7 +158,12 @@ def _send_attempts(answer: int, exercise_id: str, attempts: Sequence[Attempt]) -
             sizes = ", ".join(str(output.shape) for output in attempt.outputs)
             attempt = Attempt("wrong interface", f"Your function returned far more than is expected: {sizes}.")
         records.append(
-            {"outcome": attempt.outcome, "message": attempt.message[:LONGEST_MESSAGE], "changed": attempt.changed}
+            {
+                "outcome": attempt.outcome,
+                "message": attempt.message[:LONGEST_MESSAGE],
+                "changed": attempt.changed,
+                "strays": attempt.strays,
+            }
         )
         for place, output in enumerate(attempt.outputs):
             arrays[f"{number}.{place}"] = np.ascontiguousarray(output).reshape(output.shape)

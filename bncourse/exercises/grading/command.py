@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
+from importlib.util import find_spec
 from pathlib import Path
 
 from rich.console import Console
@@ -16,6 +17,8 @@ from bncourse.exercises.grading import gradescope, report
 from bncourse.exercises.grading.batch import grade_folder, pages_folder
 from bncourse.exercises.grading.journal import JournalError
 from bncourse.exercises.grading.sandbox import SandboxError
+
+INSTALL_TRITON = "kernels run in Triton's interpreter, which is not installed here: pip install 'bncourse[kernels]'"
 
 
 def grade(submissions: Path, output: Path, exercise_ids: Sequence[str], seconds: float, workers: int) -> int:
@@ -64,13 +67,19 @@ def export(platform: str, output: Path, exercise_ids: Sequence[str], seconds: fl
 
 
 def choose(ids: Sequence[str]) -> list[Exercise]:
-    """The exercises of these ids, or all.
+    """The exercises of these ids, or all that can be graded here.
 
     Raises
     ------
-    ValueError : for an id that does not exist.
+    ValueError : for an id that does not exist, and for an exercise about kernels where Triton is not installed.
     """
     exercises = {exercise.id: exercise for exercise in list_exercises()}
     if unknown := [id for id in ids if id not in exercises]:
         raise ValueError(f"expected an exercise among {', '.join(exercises)}, got {', '.join(unknown)}")
-    return [exercises[id] for id in ids] if ids else list(exercises.values())
+    chosen = [exercises[id] for id in ids] if ids else list(exercises.values())
+    without = [exercise.id for exercise in chosen if exercise.kernels and find_spec("triton") is None]
+    if without and ids:
+        raise ValueError(f"{', '.join(without)}: {INSTALL_TRITON}")
+    if without:
+        print(f"bncourse grade: leaving out {', '.join(without)}: {INSTALL_TRITON}", file=sys.stderr)
+    return [exercise for exercise in chosen if exercise.id not in without]

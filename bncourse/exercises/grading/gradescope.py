@@ -34,9 +34,13 @@ from bncourse.exercises.grading.submission import (
 # What grading needs of the package and of others; an instructor's versions are those that were tried.
 PARTS = ("__init__.py", "exercises", "reference")
 REQUIREMENTS = ("numpy", "jaxtyping")
+# What an exercise about kernels needs besides: its interpreter, which does without PyTorch.
+KERNEL_REQUIREMENTS = ("triton",)
 SETTINGS = "settings.json"
 # By default a container there has 768 MB, of which the grader itself needs some.
 MEMORY = 2**29
+# Triton's library is mapped into the address space as a whole, and little of it is ever in memory.
+KERNEL_MEMORY = MEMORY + 2**29
 
 SETUP = """#!/usr/bin/env bash
 # Runs once, as root, when the image is built.
@@ -82,7 +86,8 @@ def export(output: Path, exercises: Sequence[Exercise], seconds: float) -> None:
     seconds : what one submission may take.
     """
     settings = {"exercises": [exercise.id for exercise in exercises], "time limit": seconds}
-    requirements = "".join(f"{name}=={version(name)}\n" for name in REQUIREMENTS)
+    needed = REQUIREMENTS + (KERNEL_REQUIREMENTS if any(exercise.kernels for exercise in exercises) else ())
+    requirements = "".join(f"{name}=={version(name)}\n" for name in needed)
     files = {
         "setup.sh": SETUP.encode(),
         "run_autograder": RUN.encode(),
@@ -155,7 +160,8 @@ def _grade(folder: Path, exercises: Sequence[Exercise], seconds: float, hidden: 
         content = read_submission(path)
     except UnreadableSubmissionError as problem:
         return ungraded(path.name, "", exercises, str(problem))
-    with open_sandbox(seconds, hidden, memory=MEMORY, platform_is_the_wall=True) as sandbox:
+    memory = KERNEL_MEMORY if any(exercise.kernels for exercise in exercises) else MEMORY
+    with open_sandbox(seconds, hidden, memory=memory, platform_is_the_wall=True) as sandbox:
         return grade(path.name, content, exercises, sandbox)
 
 

@@ -25,7 +25,7 @@ from io import RawIOBase
 from pathlib import Path
 from typing import NamedTuple
 
-from bncourse.exercises import attempt, functions, probe, tasks
+from bncourse.exercises import attempt, functions, kernel_memory, launching, probe, tasks
 from bncourse.exercises.grading import child, confine, notebook, prove, stub, wire
 
 MEMORY = 2**31
@@ -42,6 +42,8 @@ MODULES = {
     "bncourse/exercises/__init__.py": stub,
     "bncourse/exercises/attempt.py": attempt,
     "bncourse/exercises/functions.py": functions,
+    "bncourse/exercises/kernel_memory.py": kernel_memory,
+    "bncourse/exercises/launching.py": launching,
     "bncourse/exercises/probe.py": probe,
     "bncourse/exercises/grading/child.py": child,
     "bncourse/exercises/grading/confine.py": confine,
@@ -60,6 +62,8 @@ ENVIRONMENT = {
     # The child may have one thread; a library that starts its own at import would fail.
     **dict.fromkeys(("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS"), "1"),
     "MPLBACKEND": "agg",
+    # Kernels are interpreted here, whatever a submission says before it imports Triton.
+    "TRITON_INTERPRET": "1",
 }
 INSTALL_BUBBLEWRAP = "sudo apt-get install bubblewrap"
 # Kernel settings that keep namespaces from ordinary programs, each with the value at which it does.

@@ -19,8 +19,8 @@ from bncourse.exercises.exercise import Exercise
 from bncourse.exercises.functions import NamedFunction
 from bncourse.exercises.grading import wire
 from bncourse.exercises.grading.sandbox import Answer, Sandbox
-from bncourse.exercises.judge import judge
-from bncourse.exercises.probe import Probe
+from bncourse.exercises.judge import STRAYS, judge
+from bncourse.exercises.probe import Empty, Probe, Stray
 from bncourse.exercises.result import Result
 
 LARGEST_FILE = 10 * 2**20
@@ -134,12 +134,13 @@ def _job(
         "exercises": [
             {
                 "id": exercise.id,
-                "function": exercise.solution_function.__name__,
+                "functions": exercise.function_names,
                 "outputs": exercise.outputs,
                 "probes": [
                     {
                         "name": probe.name,
                         "arguments": [[name, encode(value, arrays)] for name, value in probe.arguments.items()],
+                        "launches": probe.launches,
                     }
                     for probe in probes[exercise.id]
                 ],
@@ -161,6 +162,8 @@ def encode(value: Any, arrays: dict[str, np.ndarray]) -> dict[str, Any]:
         name = f"argument{len(arrays)}"
         arrays[name] = value
         return {"array": name}
+    if isinstance(value, Empty):
+        return {"empty": value.shape, "dtype": value.dtype}
     if isinstance(value, tuple):
         return {"tuple": [encode(item, arrays) for item in value]}
     if isinstance(value, Iterator):  # one over a list, which a copy leaves where it is
@@ -215,10 +218,22 @@ def _attempts(
             if any(output.dtype.kind != "f" or output.dtype.itemsize < 4 for output in outputs):
                 raise wire.WireError("it sent outputs that are not floating-point numbers")
         changed = tuple(name for name in probe.arguments if name in _list(record.get("changed")))
-        attempts.append(Attempt(record["outcome"], _text(record.get("message")), outputs, changed))
+        strays = tuple(_stray(entry, probe) for entry in _list(record.get("strays")))
+        attempts.append(Attempt(record["outcome"], _text(record.get("message")), outputs, changed, strays))
     if len(attempts) < len(probes) and all(attempt.outcome == "ran" for attempt in attempts):
         raise wire.WireError("it sent fewer attempts than there were calls")
     return attempts
+
+
+def _stray(entry: Any, probe: Probe) -> Stray:
+    try:
+        stray = Stray(*entry)
+        known = stray.kind in STRAYS and isinstance(probe.arguments[stray.array], np.ndarray | Empty)
+    except (TypeError, KeyError):
+        known = False
+    if not known or type(stray.times) is not int or type(stray.place) is not int:
+        raise wire.WireError("it sent a report on memory that is none")
+    return stray
 
 
 def _silence(answer: Answer, seconds: float) -> Attempt:

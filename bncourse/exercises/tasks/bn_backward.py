@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 
 from bncourse.exercises.batches import designed_batches
-from bncourse.exercises.common_faults import DGAMMA, INV_STD, SWAPPED, VARIANCE_PATH, X_HAT
+from bncourse.exercises.common_faults import DGAMMA, INV_STD, PARAMETER_SUMS, PATHS, SWAPPED, VARIANCE_PATH, X_HAT
 from bncourse.exercises.exercise import Arguments, Exercise, Property
 from bncourse.exercises.faults import Coincidence, Fault, FaultSet
 from bncourse.exercises.probe import Probe
@@ -58,44 +58,7 @@ WHOLE_ARRAY = (
     "`axis=0`, one of each for every feature."
 )
 FAULTS = (
-    Fault(
-        "mean_path_dropped",
-        "dx lacks the path through the mean: the batch mean depends on every x, which takes `mean(dy)` off dy.",
-        ("mean path",),
-    ),
-    Fault(
-        "variance_path_dropped",
-        "dx lacks the path through the variance: the batch variance depends on every x, which takes "
-        "`x_hat * mean(dy * x_hat)` off dy.",
-        ("variance path",),
-    ),
-    Fault(
-        "count_missing",
-        "The factor 1/m is missing in dx: the paths through the mean and the variance hold the means of dy and "
-        "dy * x_hat over the batch, not their sums.",
-        ("mean path", "variance path"),
-    ),
-    Fault(
-        "mean_path_summed",
-        "The factor 1/m is missing in the path through the mean: dx takes off the mean of dy, not its sum.",
-        ("mean path",),
-    ),
-    Fault(
-        "variance_path_summed",
-        "The factor 1/m is missing in the path through the variance: dx takes off x_hat times the mean of "
-        "dy * x_hat, not its sum.",
-        ("variance path",),
-    ),
-    Fault(
-        "mean_path_sign",
-        "The path through the mean has the wrong sign: `mean(dy)` is subtracted from dy.",
-        ("mean path",),
-    ),
-    Fault(
-        "variance_path_sign",
-        "The path through the variance has the wrong sign: `x_hat * mean(dy * x_hat)` is subtracted from dy.",
-        ("variance path",),
-    ),
+    *PATHS,
     *VARIANCE_PATH,
     Fault(
         "scaled_by_count",
@@ -106,28 +69,7 @@ FAULTS = (
     Fault("gamma_missing", "gamma is missing in dx: the gradient reaches x_hat as `dy * gamma`.", ("gamma",)),
     *INV_STD,
     *DGAMMA,
-    Fault(
-        "dgamma_averaged",
-        "dgamma is averaged over the batch: gamma is used once by every sample, and the gradients of all uses add up. "
-        "Take the sum.",
-        ("dgamma reduction",),
-    ),
-    Fault(
-        "dgamma_times_gamma",
-        "dgamma is multiplied by gamma: it is the sum of `dy * x_hat`, with dy as it arrives.",
-        ("dgamma gamma",),
-    ),
-    Fault(
-        "dbeta_averaged",
-        "dbeta is averaged over the batch: beta is used once by every sample, and the gradients of all uses add up. "
-        "Take the sum.",
-        ("dbeta reduction",),
-    ),
-    Fault(
-        "dbeta_times_gamma",
-        "dbeta is multiplied by gamma: it is the sum of dy as it arrives, since beta is added after the scaling.",
-        ("dbeta gamma",),
-    ),
+    *PARAMETER_SUMS,
     *SWAPPED,
     *X_HAT,
     Fault("statistics_over_features", LAYER_NORM, ("axis",)),

@@ -4,7 +4,7 @@ import inspect
 import json
 
 from bncourse.exercises import list_exercises
-from bncourse.exercises.source import solution_source, starter_source
+from bncourse.exercises.source import KERNEL_HEADER, solution_source, starter_source
 
 
 def notebook(*cells, language="python", nbformat=4):
@@ -26,15 +26,15 @@ def notebook(*cells, language="python", nbformat=4):
 
 
 def solution(exercise):
-    return solution_source(exercise.solution_function, exercise.explanation)
+    return solution_source(exercise)
 
 
 def starter(exercise):
-    return starter_source(exercise.solution_function)
+    return starter_source(exercise)
 
 
 def check(exercise, name=None):
-    name = name or exercise.solution_function.__name__
+    name = name or ", ".join(exercise.function_names)
     return f"from bncourse.exercises import {exercise.id}\n\n{exercise.id}.check({name});"
 
 
@@ -50,5 +50,9 @@ def untouched(*exercises):
 
 def mistaken(exercise, function):
     """A page on which the exercise was done with one of the tests' wrong functions, with all that it calls."""
+    if exercise.kernels:
+        kernels = function if isinstance(function, tuple) else (function,)
+        sources = [inspect.getsource(kernel.fn) for kernel in kernels]
+        return [KERNEL_HEADER + "\n\n".join(sources), check(exercise, ", ".join(kernel.__name__ for kernel in kernels))]
     module = inspect.getsource(inspect.getmodule(function))
     return [module, check(exercise, function.__name__)]

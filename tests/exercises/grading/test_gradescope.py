@@ -14,7 +14,7 @@ import pytest
 from typer.testing import CliRunner
 
 from bncourse import cli
-from bncourse.exercises import bn_forward, merge
+from bncourse.exercises import bn_forward, inference_kernel, merge
 from bncourse.exercises.grading import gradescope
 from tests.exercises.forward_mistakes import beta_missing
 from tests.exercises.grading.hostile import CHECK, HOSTILE, NAME, ZEROS
@@ -169,6 +169,14 @@ def test_the_archive_is_laid_out_as_documented(archive):
 def test_two_exports_are_the_same_bytes(archive, tmp_path):
     gradescope.export(tmp_path / "again.zip", [bn_forward, merge], 5.0)
     assert (tmp_path / "again.zip").read_bytes() == archive.read_bytes()
+
+
+def test_an_archive_with_kernels_asks_for_triton_and_not_for_torch(tmp_path):
+    pytest.importorskip("triton")
+    gradescope.export(tmp_path / "kernels.zip", [bn_forward, inference_kernel], 5.0)
+    with zipfile.ZipFile(tmp_path / "kernels.zip") as file:
+        names = {line.split("==")[0] for line in file.read("requirements.txt").decode().split()}
+    assert names == {"numpy", "jaxtyping", "triton"}
 
 
 def test_what_is_in_the_archive_is_enough(archive, tmp_path):

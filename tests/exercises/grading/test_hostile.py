@@ -64,14 +64,14 @@ def test_a_pickle_is_never_opened(sandbox):
 
 def test_the_time_of_one_exercise_is_not_the_time_of_the_others(sandbox):
     """Catches a grader in which an endless loop in the first exercise costs the points of all that follow."""
-    exercises = list_exercises()
+    exercises = [exercise for exercise in list_exercises() if not exercise.kernels]
     cells = [*HOSTILE["endless loop in the function"], *completed(*exercises[1:])]
     outcomes = [result.outcome for result in run(sandbox, cells, exercises).results]
     assert outcomes == ["error", *["passed"] * (len(exercises) - 1)]
 
 
 def test_what_was_answered_before_the_limit_counts(sandbox):
-    exercises = list_exercises()
+    exercises = [exercise for exercise in list_exercises() if not exercise.kernels]
     last = exercises[-1]
     name = last.solution_function.__name__
     stuck = f"import signal\ndef {name}(*args, **kwargs):\n    signal.pthread_sigmask(signal.SIG_BLOCK, range(1, 65))\n"

@@ -20,8 +20,9 @@ CORRECT: FaultSet = frozenset()
 IN_PLACE = "in_place"
 RELATIVE_TOLERANCE = {4: 1e-3, 8: 1e-7}
 VISIBLE = 1e-3
-# Of the largest value, what is left of a zero: a learner should not look at it.
+# Of the largest value, or of the tolerance, what is left of a zero: a learner should not look at it.
 ROUNDING = 1e-12
+ROUNDING_OF_TOLERANCE = 1e-2
 AS_GIVEN = (
     "Your kernel still does what the given one does. The table says where that is right and where it is not: what is "
     "different there?"
@@ -35,26 +36,32 @@ Outputs = tuple[np.ndarray, ...]
 STRAYS = {
     "left_out": (
         "{times} of the {size} values of {array} are never written, the first at place {place}: look at the blocks "
-        "that your programs take, all together, and at the mask of the store."
+        "that your programs take, all together, and at the mask of the store, or the condition above it."
     ),
     "written_outside": (
         "Your kernel writes outside of {array}: {size} values are there, and it writes to place {place}. On a GPU that "
-        "is the memory of another tensor. The store needs a mask that is false in these lanes."
+        "is the memory of another tensor. The store needs a mask that is false in these lanes; or the index is wrong."
     ),
     "read_outside": (
         "Your kernel reads outside of {array}: {size} values are there, and it reads place {place}. What lies there is "
-        "somebody else's number. The load needs a mask that is false in these lanes, and a value `other` for them; or "
-        "the index is wrong."
+        "somebody else's number. The load needs a mask that is false in these lanes, and a value `other` where they "
+        "enter a sum; or the index is wrong."
     ),
     "read_unwritten": (
         "Your kernel reads {array} at place {place}, where nothing has been written yet: it holds what was in this "
-        "memory before."
+        "memory before. What is read has to be stored first, also by a program that has nothing to add; and "
+        "`tl.atomic_add` reads what it adds to."
     ),
     "race": (
         "Two programs of one launch meet in {array}, at place {place}: one writes what the other writes or reads. The "
-        "interpreter runs one after the other; on a GPU nobody knows which comes first."
+        "interpreter runs one after the other; on a GPU nobody knows which comes first. A place that is written is for "
+        "one program alone: look at the blocks that each one takes, and at the mask of the store, or the condition "
+        "above it."
     ),
-    IN_PLACE: "Your kernel writes into {array}, at place {place}. It is an input, and the caller still needs it.",
+    IN_PLACE: (
+        "Your kernel writes into {array}, at place {place}. It is an input, and the caller still needs it: store "
+        "through the pointer of a result."
+    ),
 }
 
 
@@ -239,7 +246,8 @@ def _off(exercise: Exercise, probe: Probe, one: Attempt, right: Outputs, toleran
         if (error > visible * scale).any():
             worst = np.unravel_index(int(error.argmax()), error.shape)
             shown = (float(value[worst]) for value in (expected, got))
-            wanted, found = _distinct(*(0.0 if abs(value) < ROUNDING * scale else value for value in shown))
+            nothing = max(ROUNDING, ROUNDING_OF_TOLERANCE * tolerance) * scale
+            wanted, found = _distinct(*(0.0 if abs(value) < nothing else value for value in shown))
             return f"{prop.name}{prop.locate(worst)} should be {wanted}, got {found}"
     raise AssertionError("the last property of an exercise is its outputs themselves")
 

@@ -171,7 +171,7 @@ class _Watch:
         addresses, inside = np.zeros_like(pointers), np.zeros(pointers.shape, bool)
         regions = (pointers >> np.uint64(REGION_BITS)).astype(np.int64) - 1
         if ((regions[mask] < 0) | (regions[mask] >= len(self._arrays))).any():
-            raise ValueError("an address was used that belongs to no array: offsets are added to one pointer")
+            raise ValueError("an address was used that belongs to no array: a place is one pointer plus whole numbers")
         program = self._program()
         for number in np.unique(regions[mask]):
             array = self._arrays[number]

@@ -40,23 +40,34 @@ def wrong_kernels(kernels: Sequence[object], probe: Probe) -> tuple[str, str]:
     from triton.runtime.interpreter import InterpretedFunction
     from triton.runtime.jit import JITFunction
 
-    for number, kernel in enumerate(kernels):
+    given = [
+        next(launch for launch in probe.launches if launch.kernel == number).arguments or tuple(probe.arguments)
+        for number in range(wanted)
+    ]
+    for kernel in kernels:
         if isinstance(kernel, JITFunction):
             return "error", NOT_INTERPRETED
         if not isinstance(kernel, InterpretedFunction):
             name = type(kernel).__name__
-            what = f"a {name}; put `@triton.jit` above its `def`" if inspect.isfunction(kernel) else f"a {name}"
+            what = f"{'an' if name[:1].lower() in 'aeiou' else 'a'} {name}"
+            if inspect.isfunction(kernel):
+                what = f"the function `{kernel.__name__}`; put `@triton.jit` above its `def`"
             return (
                 "wrong interface",
                 f"`check` takes your kernel, a function under `@triton.jit`; it got {what}.",
             )
-        names = next(launch for launch in probe.launches if launch.kernel == number).arguments or tuple(probe.arguments)
+    taken = [tuple(inspect.signature(code_of(kernel)).parameters) for kernel in kernels]
+    named = [tuple(name.removesuffix("_pointer") for name in names) for names in taken]
+    if named != given and sorted(named) == sorted(given):
+        right = ", ".join(code_of(kernels[named.index(names)]).__name__ for names in given)
+        return "wrong interface", f"The kernels are launched in the order in which `check` gets them: check({right})."
+    for kernel, names, parameters in zip(kernels, given, taken, strict=True):
         try:
-            inspect.signature(kernel.fn).bind(*names)
+            inspect.signature(code_of(kernel)).bind(*names)
         except TypeError:
             return "wrong interface", (
-                f"Your kernel is launched with {len(names)} arguments, ({', '.join(names)}), "
-                f"and takes {inspect.signature(kernel.fn)}."
+                f"`{code_of(kernel).__name__}` is launched with {len(names)} arguments, ({', '.join(names)}), "
+                f"and takes {len(parameters)}, ({', '.join(parameters)})."
             )
     return "", ""
 

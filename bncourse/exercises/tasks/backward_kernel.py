@@ -181,7 +181,7 @@ FAULTS = (
     Fault(
         "sums_one_block_only",
         "Each program sums over one block only, and there are more blocks than programs: go on with every splits-th "
-        "block, `range(split * BLOCK, m, splits * BLOCK)`.",
+        "block, `range(k * BLOCK, N * S, splits * BLOCK)`; `tl.num_programs(1)` says how many splits there are.",
         ("blocks of the sums",),
     ),
     Fault(
@@ -225,8 +225,8 @@ FAULTS = (
     ),
     Fault(
         "channels_first",
-        "A channel's values are taken as if they lay side by side, at places `c * m + i`. Examples come first: value i "
-        "is at `((i // S) * C + c) * S + i % S`.",
+        "A channel's values are taken as if they lay side by side, at places `c * N * S + i`. Examples come first: "
+        "value i is at `((i // S) * C + c) * S + i % S`.",
         ("place",),
     ),
     Fault(

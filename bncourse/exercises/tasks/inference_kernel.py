@@ -80,7 +80,7 @@ FAULTS = (
     Fault(
         "channels_before_examples",
         "The channel is taken as `program_id // N`, as if all examples of a channel lay side by side. The maps of one "
-        "example do: map number row belongs to channel `row % C`.",
+        "example do: program number row has channel `row % C`.",
         ("channel",),
     ),
     Fault(
@@ -238,7 +238,7 @@ EXERCISE = Exercise(
     coincidences=(),
     make_probes=make_probes,
     properties=(
-        Property("the mean of each map of y", "y", lambda y, arguments: y.mean(axis=2)),
+        Property("the mean of the map y", "y", lambda y, arguments: y.mean(axis=2)),
         Property("y", "y", lambda y, arguments: y),
     ),
     hints=(

@@ -261,8 +261,8 @@ EXERCISE = Exercise(
     statement=(
         "The kernel below takes the mean and the biased variance of each feature. It is right for some sizes and wrong "
         "for others, and it reads and writes nothing but its own. Run the check, see from the table when it is wrong, "
-        "find out why, and mend it. Two passes over the samples it shall keep: the variance must come out right far "
-        "from zero as well."
+        "find out why, and mend it. Keep its two passes over the samples: the variance must come out right far from "
+        "zero as well."
     ),
     solution_function=statistics_kernel,
     given_function=given_kernel,

@@ -107,12 +107,13 @@ PARTS_EQUAL = (
 )
 BETWEEN_UNWEIGHTED = (
     "What the parts' means contribute to m2 has no weight: a part counts as often as it has samples. Merging one by "
-    "one, it is `delta**2 * count * more_count / total`; about the mean of everything, `more_count * (more_mean - "
-    "mean)**2`."
+    "one, it is `delta**2 * count * more_count / total`, with the counts so far, of the new part and of both; about "
+    "the mean of everything, `more_count * (more_mean - mean)**2`."
 )
 COUNT_EARLY = (
     "In the term between the parts the count is taken after the new part has been added to it: the weight of "
-    "`delta**2` is the count before, times the share of the new part, `count * more_count / total`."
+    "`delta**2` is the count before, times the share of the new part, `count * more_count / total`, with `total = "
+    "count + more_count`."
 )
 FAULTS = (
     Fault(
@@ -134,14 +135,15 @@ FAULTS = (
     ),
     Fault(
         "lanes_counted",
-        "Each part is taken to have BLOCK_N samples. The last one may have fewer, "
-        "`tl.minimum(N - split * BLOCK_N, BLOCK_N)`: that is its count, and by that its sum is divided.",
+        "Each part is taken to have BLOCK_N samples. The last one may have fewer: part k, with k = "
+        "`tl.program_id(1)`, has `tl.minimum(N - k * BLOCK_N, BLOCK_N)`. That is its count, and by that its sum is "
+        "divided.",
         ("count", "mean of a part"),
     ),
     Fault(
         "whole_counted",
-        "Each part is taken to have N samples, which is the count of the whole: a part has "
-        "`tl.minimum(N - split * BLOCK_N, BLOCK_N)`.",
+        "Each part is taken to have N samples, which is the count of the whole: part k, with k = "
+        "`tl.program_id(1)`, has `tl.minimum(N - k * BLOCK_N, BLOCK_N)`.",
         ("count", "mean of a part"),
     ),
     Fault(
@@ -197,7 +199,8 @@ FAULTS = (
     Fault(
         "between_missing",
         "What lies between the parts is missing in the variance: samples also deviate because the parts' means differ. "
-        "Add `delta**2 * count * more_count / total` with each part.",
+        "With each part, add `delta**2 * count * more_count / total`: delta is the part's mean minus the mean so far, "
+        "and the counts are those so far, of the part, and of both.",
         ("between",),
     ),
     Fault("between_unweighted", BETWEEN_UNWEIGHTED, ("between",)),
@@ -206,7 +209,7 @@ FAULTS = (
     Fault(
         "between_not_divided",
         "The term between the parts is not divided by the count of both: it is "
-        "`delta**2 * count * more_count / total`.",
+        "`delta**2 * count * more_count / total`, and total that count.",
         ("between", "mean"),
     ),
     Fault("count_updated_early", COUNT_EARLY, ("between", "mean")),
@@ -421,9 +424,9 @@ EXERCISE = Exercise(
     ),
     make_probes=make_probes,
     properties=(
-        Property("the count of each part", "partial", lambda partial, arguments: partial[:, 0]),
-        Property("the mean of each part", "partial", lambda partial, arguments: partial[:, 1]),
-        Property("m2 of each part", "partial", lambda partial, arguments: partial[:, 2]),
+        Property("the count of [part, feature] = ", "partial", lambda partial, arguments: partial[:, 0]),
+        Property("the mean of [part, feature] = ", "partial", lambda partial, arguments: partial[:, 1]),
+        Property("m2 of [part, feature] = ", "partial", lambda partial, arguments: partial[:, 2]),
         Property("partial", "partial", lambda partial, arguments: partial),
         Property("mean", "mean", lambda mean, arguments: mean),
         Property("var", "var", lambda var, arguments: var),
@@ -431,12 +434,13 @@ EXERCISE = Exercise(
     hints=(
         "Write the first kernel first: the second one can only be as right as what it finds in partial. A tile has "
         "BLOCK_N rows and BLOCK_C columns, and sums run over its rows, `axis=0`. How many samples has the last part?",
-        "A part has `tl.minimum(N - split * BLOCK_N, BLOCK_N)` samples. Its lanes without a sample hold 0 after the "
+        "Part k has `tl.minimum(N - k * BLOCK_N, BLOCK_N)` samples. Its lanes without a sample hold 0 after the "
         "load, and minus the mean after the subtraction: mask the deviations again. In the second kernel, go through "
         "the rows of partial with count, mean and m2 of what you have merged so far, all zero at the start.",
-        "With total = count + more_count and delta = more_mean - mean, the mean moves by delta * more_count / total, "
-        "and m2 grows by more_m2 and by delta**2 * count * more_count / total, with the count before the part is "
-        "added. Where c is beyond C, load the count with other=1.0, and nothing is divided by zero.",
+        "Let more_count, more_mean and more_m2 be the numbers of the next part. With total = count + more_count and "
+        "delta = more_mean - mean, the mean moves by delta * more_count / total, and m2 grows by more_m2 and by "
+        "delta**2 * count * more_count / total, with the count before the part is added. Where c is "
+        "beyond C, load the count with other=1.0, and nothing is divided by zero.",
     ),
     explanation="""
     The parts describe disjoint samples, so any number of programs can work on a feature, and none waits for another.

@@ -5,12 +5,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from bncourse.exercises import inference_kernel, missing_mask
+from bncourse.exercises import inference_kernel, missing_mask, split_reduction
 from bncourse.exercises.attempt import attempt_all
 from bncourse.exercises.kernel_memory import NEIGHBOUR
 from bncourse.exercises.probe import Empty, Launch, Probe, Stray
 from tests.exercises import inference_kernel_mistakes, missing_mask_mistakes
-from tests.exercises.bank import defined, verdict
+from tests.exercises.bank import defined, solved, verdict
 
 HEAD = "import triton\nimport triton.language as tl\n\n@triton.jit\ndef kernel(x, y, BLOCK: tl.constexpr):\n"
 TWO_PROGRAMS = (Launch((2,)),)
@@ -128,15 +128,23 @@ def test_half_precision_comes_back_in_single():
     ("given", "sentence"),
     [
         (print, "a function under `@triton.jit`; it got a builtin_function_or_method."),
-        (lambda x: x, "it got a function; put `@triton.jit` above its `def`"),
+        (lambda x: x, "it got the function `<lambda>`; put `@triton.jit` above its `def`"),
         (None, "it got a NoneType"),
-        (kernel("    pass"), "Your kernel is launched with 11 arguments, (x, y, mean, var"),
+        (kernel("    pass"), "`kernel` is launched with 11 arguments, (x, y, mean, var"),
     ],
 )
 def test_what_cannot_be_launched_is_a_wrong_interface(given, sentence):
     result = inference_kernel.check(given)
     assert result.outcome == "wrong interface"
     assert sentence in result.message
+
+
+def test_kernels_in_the_wrong_order_are_told_so():
+    """Both take six arguments, so that their number does not give it away."""
+    first, second = solved(split_reduction)
+    result = split_reduction.check(second, first)
+    assert result.outcome == "wrong interface"
+    assert result.message.endswith("check(moments_kernel, finish_kernel).")
 
 
 def test_two_where_one_is_wanted_is_a_wrong_interface():

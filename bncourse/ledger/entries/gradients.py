@@ -42,20 +42,22 @@ CLAIMS = (
             "saturation starves the layers below."
         ),
         test=(
-            "MLPs with sigmoid and with tanh units, to a depth of 40, at initialization and trained on the "
-            "digits at each arm's tuned rate."
+            "MLPs with sigmoid and with tanh units, to a depth of 40 at initialization, and to a depth of 20 "
+            "trained on the digits at each arm's tuned rate."
         ),
         estimand=(
-            "Gradient norm at the first hidden layer over that at the last, at depth 20: ratio of geometric "
-            "means, batch norm / none. Then the difference in accuracy after training."
+            "Gradient norm at the first hidden layer over that at the last, at depth 20, and 1 where it is "
+            "larger, for such a gradient has not vanished: difference of mean decimal logarithms, batch norm "
+            "$-$ none. Then the difference in test accuracy."
         ),
-        smallest="A factor of 10 in the ratio; 5 percentage points of accuracy.",
+        smallest="One decade, which is a factor of 10; 5 percentage points of accuracy.",
         rule=(
-            "Supported if for both activations the factor's interval lies above 10 and for sigmoid the "
-            "accuracy's above 5 points; qualified if only some of the three do; contradicted if all lie "
-            "below; else inconclusive."
+            "Supported if for both activations the interval lies above one decade and for sigmoid the "
+            "accuracy's above 5 points; contradicted if all three lie below; qualified if some lie above and "
+            "others below. Else, and where a tuned rate at the grid's edge leaves it open, inconclusive."
         ),
-        seeds=24,
+        seeds=32,
+        experiment="depth",
     ),
     Claim(
         id="C7",
@@ -63,26 +65,31 @@ CLAIMS = (
         articles=("A0", "A1", "A2", "A4"),
         chapter="4.1",
         literature=(
-            "Contradicted at initialization: {cite:t}`yang2019mean` prove that batch norm itself makes "
-            "gradients grow exponentially with depth in plain networks, whatever the initialization. For ReLU "
-            r"the squared norm grows by $\pi/(\pi - 1) \approx 1.47$ a layer as width and batch grow."
+            "Contradicted at initialization in plain networks: {cite:t}`yang2019mean` prove that batch norm itself "
+            "makes gradients grow exponentially with depth, whatever the initialization. For ReLU "
+            r"the squared norm grows by $\pi/(\pi - 1) \approx 1.47$ a layer as width and batch grow. In residual "
+            "networks {cite:t}`de2020batch` show that it scales the branches down."
         ),
         test=(
-            "Plain and residual networks, linear and ReLU, at He initialization {cite:p}`he2015delving` with "
-            "normal inputs; then the same in training."
+            "Plain and residual networks, linear and ReLU, of 20 layers, at He initialization "
+            "{cite:p}`he2015delving` with normal inputs; then plain ReLU networks trained on the digits at "
+            "each arm's tuned rate."
         ),
         estimand=(
-            "Growth per layer of the squared gradient norm towards the input, with batch norm, in plain ReLU "
-            "networks; and the spread of relative update sizes over layers and steps in training, ratio none "
-            "/ batch norm."
+            "Growth per layer of the squared gradient norm towards the input: with batch norm in plain ReLU "
+            "networks; and in residual ones, whose gradients explode without it, the ratio none / batch norm. "
+            "In training, the standard deviation over layers and steps of the logarithm of relative update "
+            "sizes, ratio none / batch norm."
         ),
-        smallest="A growth of 1.05 a layer; a ratio of spreads of 1.25.",
+        smallest="A growth, and a ratio of growths, of 1.05 a layer; a ratio of spreads of 1.25.",
         rule=(
-            "Supported if the growth lies below 1.05 and the ratio of spreads above 1.25; contradicted if the "
-            "growth lies above and the ratio below; qualified if the growth lies above and so does the ratio, "
-            "or both below; else inconclusive."
+            "Supported if the growth in plain networks lies below 1.05, the ratio of growths above 1.05 and "
+            "the ratio of spreads above 1.25; contradicted if all three lie on the other side; qualified if "
+            "some lie on the one and some on the other. Else, and where a tuned rate at the grid's edge leaves "
+            "it open, inconclusive."
         ),
         seeds=32,
+        experiment="depth",
     ),
     Claim(
         id="C8",
@@ -93,17 +100,24 @@ CLAIMS = (
             r"Argued by {cite:t}`ioffe2015batch`. It holds at initialization; $\gamma$ and $\beta$ are "
             "learned, and can undo it."
         ),
-        test=("MLPs of tanh units on the digits, over depths and initial gains, at initialization and after training."),
+        test=(
+            "MLPs of 20 layers of tanh units on the digits, with the usual initial weights and with weights "
+            "twice as large, at which units saturate without batch norm; at initialization, and after "
+            "training at each arm's tuned rate."
+        ),
         estimand=(
             "Share of hidden units' values with $|h| > 0.97$: difference none $-$ batch norm, at "
             "initialization and after training."
         ),
         smallest="A difference of 0.05.",
         rule=(
-            "Supported if both differences lie above 0.05, qualified if one does, contradicted if both lie "
-            "below, else inconclusive."
+            "Supported if with large weights both differences lie above 0.05 and with the usual ones both "
+            r"above $-0.05$, so that batch norm does no harm there. Contradicted if with large weights both "
+            "lie below 0.05. Qualified if one lies above and the other below, or one does and harm shows. "
+            "Else, and where a tuned rate at the grid's edge leaves it open, inconclusive."
         ),
-        seeds=24,
+        seeds=32,
+        experiment="depth",
     ),
     Claim(
         id="C16",

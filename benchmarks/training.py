@@ -4,7 +4,7 @@
 
 Networks of every seed learn the digits, with batch norm and without. The loop trains one after another, the stack all
 at once; both at their best number of threads, and in as many processes as there are cores. All are timed in turn,
-within one run, the processes started beforehand. The stack's matrix products alone are timed as well: what it takes
+within one run, the processes started beforehand. The stack's matrix products alone are timed as well, in one thread and in processes: what it takes
 beyond them is batch norm, activations, the optimizer and memory. Memory that a contestant frees is kept for its next
 step (glibc's allocator is told so, and the program starts itself anew for that). The result goes into the package's
 recorded results.
@@ -88,14 +88,15 @@ def race(batch_norm: bool, counts: Sequence[int], seeds: Sequence[int], steps: i
     """Seconds of each way to train, in the median over rounds, and of the stack's matrix products alone.
 
     Both contestants run in one process at the thread count that a short trial found best, and in as many processes as
-    there are cores.
+    there are cores. So do the products, which are the least that a stack can take on this machine.
     """
     trials = {
         name: {str(count): milliseconds_a_step(trainer, count, seeds, batch_norm) for count in counts}
         for name, trainer in CONTESTANTS.items()
     }
     variants: dict[str, Callable[[], object]] = {
-        "products": partial(on_threads, 1, products, seeds, batch_norm, steps),
+        "products, one thread": partial(on_threads, 1, products, seeds, batch_norm, steps),
+        "products, processes": partial(in_processes, counts[-1], products, seeds, batch_norm, steps),
         "stack, one thread": partial(on_threads, 1, stack, seeds, batch_norm, steps),
     }
     for name, trainer in CONTESTANTS.items():

@@ -4,10 +4,10 @@
 
 Networks of every seed learn the digits, with batch norm and without. The loop trains one after another, the stack all
 at once; both at their best number of threads, and in as many processes as there are cores. All are timed in turn,
-within one run, the processes started beforehand. The stack's matrix products alone are timed as well, in one thread and in processes: what it takes
-beyond them is batch norm, activations, the optimizer and memory. Memory that a contestant frees is kept for its next
-step (glibc's allocator is told so, and the program starts itself anew for that). The result goes into the package's
-recorded results.
+within one run, the processes started beforehand. The stack's matrix products alone are timed as well, in one thread and
+in processes: what it takes beyond them is batch norm, activations, the optimizer and memory. Memory that a contestant
+frees is kept for its next step (glibc's allocator is told so, and the program starts itself anew for that). The result
+goes into the package's recorded results.
 """
 
 import os

@@ -30,18 +30,20 @@ class Property:
     name : what it is, as the subject of a sentence.
     output : the output that it looks at; its size sets the scale of the tolerance.
     value : computes it from the output and the probe's arguments.
+    counts : what the values stand for, one each, where there is one axis.
     """
 
     name: str
     output: str
     value: Callable[[np.ndarray, Arguments], np.ndarray]
+    counts: str = "feature"
 
     def locate(self, index: tuple[np.intp, ...]) -> str:
-        """Where in the property a value stands: its feature, or its place in a matrix."""
+        """Where in the property a value stands: its feature, or the like, or its place in a matrix."""
         if not index:
             return ""
         places = ", ".join(str(int(i)) for i in index)
-        return f", feature {places}," if len(index) == 1 else f"[{places}]"
+        return f", {self.counts} {places}," if len(index) == 1 else f"[{places}]"
 
 
 @dataclass(frozen=True)

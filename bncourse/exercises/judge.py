@@ -24,7 +24,7 @@ VISIBLE = 1e-3
 ROUNDING = 1e-12
 ROUNDING_OF_TOLERANCE = 1e-2
 AS_GIVEN = (
-    "Your kernel still does what the given one does. The table says where that is right and where it is not: what is "
+    "Your {noun} still does what the given one does. The table says where that is right and where it is not: what is "
     "different there?"
 )
 IN_FLOAT32 = (
@@ -101,7 +101,8 @@ def judge(exercise: Exercise, probes: Sequence[Probe], attempts: Sequence[Attemp
             for kind in (kind for fault in exercise.faults if fault.id in named for kind in fault.strays):
                 strays.pop(kind, None)
             if named == exercise.given_faults and not strays:
-                return Result("not attempted", AS_GIVEN, (), exercise.id, table)
+                said = AS_GIVEN.format(noun="kernel" if exercise.kernels else "function")
+                return Result("not attempted", said, (), exercise.id, table)
         if named is None and not strays:
             messages.append(_first_failing_property(exercise, probes, attempts, expected, tolerances, verdicts))
         messages.extend(fault.message for fault in exercise.faults if fault.id in (named or CORRECT))

@@ -50,7 +50,7 @@ __all__ = ["ARMS", "REDUCED", "Outcome", "Settings", "recorded", "run", "verdict
 
 REDUCED = Settings(
     gains=(0.01, 0.1, 1.0, 10.0),
-    rates=(4.0**-3,),
+    rates=(4.0**-3, 4.0**-2),
     spread_rates=(2.0**-5, 2.0**-4, 2.0**-3),
     tuning_seeds=(1700,),
     test_seeds=tuple(range(1800, 1804)),

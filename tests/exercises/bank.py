@@ -12,9 +12,12 @@ from bncourse.exercises import (
     bn_backward_inference,
     bn_backward_staged,
     bn_forward,
+    fair_comparison,
     gradient_check,
+    gradient_growth,
     group_norm_backward,
     inference_kernel,
+    matching_rate,
     merge,
     missing_mask,
     norm_axes,
@@ -37,6 +40,9 @@ EXERCISES = [
     group_norm_backward,
     gradient_check,
     which_convention,
+    gradient_growth,
+    fair_comparison,
+    matching_rate,
 ]
 # Kernels are checked in processes of their own, which test_kernels.py starts: Triton decides when it is imported
 # whether it interprets them, and other tests want it to compile.

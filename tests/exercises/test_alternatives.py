@@ -8,8 +8,11 @@ from bncourse.exercises import (
     bn_backward_inference,
     bn_backward_staged,
     bn_forward,
+    fair_comparison,
     gradient_check,
+    gradient_growth,
     group_norm_backward,
+    matching_rate,
     merge,
     norm_axes,
     running_statistics,
@@ -19,8 +22,11 @@ from bncourse.exercises import (
 from bncourse.reference import RunningStatistics, batch_norm, batch_norm_backward
 from tests.exercises.alternatives import BACKWARD, FORWARD, INFERENCE, MERGE, RUNNING, STAGED, WELFORD
 from tests.exercises.bank import EXERCISES, SEEDS, defined, name_of, solved, verdict
+from tests.exercises.comparison_alternatives import COMPARISON
 from tests.exercises.convention_alternatives import CONVENTION
 from tests.exercises.gradcheck_alternatives import GRADCHECK
+from tests.exercises.growth_alternatives import GROWTH
+from tests.exercises.matching_alternatives import MATCHING
 from tests.exercises.norm_alternatives import AXES, GROUPS
 
 ALTERNATIVES = {
@@ -35,6 +41,9 @@ ALTERNATIVES = {
     group_norm_backward.id: GROUPS,
     gradient_check.id: GRADCHECK,
     which_convention.id: CONVENTION,
+    gradient_growth.id: GROWTH,
+    fair_comparison.id: COMPARISON,
+    matching_rate.id: MATCHING,
 }
 if any(exercise.kernels for exercise in EXERCISES):
     from tests.exercises.kernel_alternatives import KERNELS

@@ -139,6 +139,8 @@ def _value(document: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> Any
     """An argument, as :func:`bncourse.exercises.grading.submission.encode` wrote it."""
     if "array" in document:
         return arrays[document["array"]].copy()
+    if "mask" in document:
+        return arrays[document["mask"]].astype(bool)
     if "empty" in document:
         return Empty(tuple(document["empty"]), document["dtype"])
     if "tuple" in document:

@@ -160,8 +160,9 @@ def encode(value: Any, arrays: dict[str, np.ndarray]) -> dict[str, Any]:
     """
     if isinstance(value, np.ndarray):
         name = f"argument{len(arrays)}"
-        arrays[name] = value
-        return {"array": name}
+        mask = value.dtype == bool  # which travels as numbers, since nothing else is let through
+        arrays[name] = value.astype(np.uint8) if mask else value
+        return {"mask" if mask else "array": name}
     if isinstance(value, Empty):
         return {"empty": value.shape, "dtype": value.dtype}
     if isinstance(value, tuple):

@@ -59,8 +59,8 @@ __all__ = ["REDUCED", "Outcome", "Settings", "recorded", "run", "verdicts", "wit
 _RELU, _SIGMOID = Settings().cases
 REDUCED = Settings(
     cases=(
-        replace(_RELU, steps=100, rates=(2.0**-5, 2.0**-3), jumping=(0.125,), swinging=(0.85,)),
-        replace(_SIGMOID, steps=200, rates=(2.0**-2,), jumping=(0.25,), swinging=(2.25,)),
+        replace(_RELU, steps=150, rates=(2.0**-5, 2.0**-4, 2.0**-3), jumping=(0.125,), swinging=(1.0,)),
+        replace(_SIGMOID, steps=250, rates=(2.0**-2, 2.0**-1), jumping=(0.5,), swinging=(2.5,)),
     ),
     tuning_seeds=tuple(range(2300, 2306)),
     test_seeds=tuple(range(2400, 2406)),

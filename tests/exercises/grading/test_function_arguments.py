@@ -80,6 +80,16 @@ def test_what_travels_holds_no_gradient():
     assert kinds == {("array",), ("function", "settings")}
 
 
+def test_a_mask_arrives_as_a_mask():
+    """Catches truth values that arrive as numbers, with which an array is indexed and not filtered."""
+    arrays = {}
+    document = json.loads(json.dumps(encode(np.array([[True, False], [False, True]]), arrays)))
+    assert {array.dtype.kind for array in arrays.values()} == {"u"}
+    there = child._value(document, arrays)
+    assert there.dtype == bool
+    np.testing.assert_array_equal(there, [[True, False], [False, True]])
+
+
 @pytest.mark.parametrize("value", [lambda x: x, np.tanh, {}, [1.0]])
 def test_any_other_function_is_refused(value):
     """Catches an encoding that would pickle code, or drop it."""

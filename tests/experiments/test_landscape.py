@@ -17,7 +17,16 @@ from bncourse.experiments.landscape.shares import difference_of_shares, share
 from bncourse.experiments.landscape.stalls import has_stalled, training_loss, training_part
 from bncourse.experiments.landscape.summary import kind
 from bncourse.experiments.shared import revive
-from bncourse.lab import Interval, MLPEnsemble, digits, measure, paired_interval, ratio_of_geometric_means, train
+from bncourse.lab import (
+    Interval,
+    MLPEnsemble,
+    Normalization,
+    digits,
+    measure,
+    paired_interval,
+    ratio_of_geometric_means,
+    train,
+)
 from bncourse.lab.objective import Batch, losses
 
 RATES = (1e-4, 1e-3)
@@ -230,10 +239,14 @@ def test_batch_norm_can_be_switched_in_without_a_change_of_the_function():
     x, _ = training_part(2)
     with torch.no_grad():
         expected = network(x)
-        kept = places.switched(network, stalls.untrained(cell, batch_norm=True), keep_function=True).train()(x)
-        reset = places.switched(network, stalls.untrained(cell, batch_norm=True), keep_function=False).train()
+        kept = places.switched(network, stalls.untrained(cell, Normalization()), keep_function=True).train()(x)
+        fixed = places.switched(network, stalls.untrained(cell, Normalization(learn_gamma=False)), keep_function=True)
+        fixed_logits = fixed.train()(x)
+        reset = places.switched(network, stalls.untrained(cell, Normalization()), keep_function=False).train()
         h = reset.layers[0].get_submodule("norm")(network.layers[0].get_submodule("linear")(network.enter(x)))
     assert torch.allclose(kept, expected, atol=1e-4)
+    assert torch.allclose(fixed_logits, expected, atol=1e-4)
+    assert not [name for name, _ in fixed.named_parameters() if "gamma" in name]
     assert h.mean(dim=2).abs().max() < 1e-5
     assert h.var(dim=2, correction=0).median() == pytest.approx(1, abs=0.01)
     assert all(torch.equal(mine, theirs) for mine, theirs in zip(reset.weights, network.weights, strict=True))

@@ -22,8 +22,8 @@ the first ten test seeds that stall without batch norm are examined, and each is
 - *way down*: else. Diverged runs are of none of these kinds.
 
 Beside it are read: norms of the gradient there and at the beginning, extreme curvatures; the loss after 600 steps more
-at each rate, and with batch norm switched in, with :math:`\gamma` and :math:`\beta` at 1 and 0 or so that the network
-computes the same as before.
+at each rate, and with batch norm switched in, in three ways: :math:`\gamma` and :math:`\beta` at 1 and 0; both so that
+the network computes the same as before; the same, but :math:`\gamma` is not learned.
 
 Estimands, each with a 95 % interval:
 

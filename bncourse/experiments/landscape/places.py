@@ -16,9 +16,9 @@ from bncourse.experiments.landscape.stalls import (
     training_part,
     untrained,
 )
-from bncourse.lab import Activations, Curvature, MLPEnsemble, measure
+from bncourse.lab import Activations, Curvature, MLPEnsemble, Normalization, measure
 from bncourse.lab.probes import captured
-from bncourse.lab.stacked import EPS
+from bncourse.lab.stacked import EPS, StackedBatchNorm
 
 PATH_EVERY = 5
 
@@ -58,7 +58,8 @@ def train_and_examine(cell: Examination) -> dict[str, Any]:
     path : (E, K), losses along the way down at every fifth corner; NaN beyond its end.
     lowest, rise : (E,), loss at the end of the way down, and how far the way leads above its beginning.
     trained_on : (R, E), loss after as many steps more, at each rate.
-    reset, same_function : (E,), loss after as many steps with batch norm, see :func:`switched`.
+    reset, same_function, fixed_gamma : (E,), loss after as many steps with batch norm, see :func:`switched`: with gamma
+        and beta new; so that the function is the same; the same, but gamma is never changed.
     """
     training = cell.training
     everyone = untrained(training)
@@ -98,16 +99,17 @@ def _train_on(network: MLPEnsemble, cell: Examination) -> dict[str, Any]:
     again = network.subset(list(range(members)) * len(cell.rates))
     continue_training(again, tuple(rate for rate in cell.rates for _ in range(members)), cell.training)
 
-    other = untrained(replace(cell.training, seeds=network.seeds), batch_norm=True)
-    both = switched(network, other, keep_function=False).subset(list(range(members)) * 2)
-    both.assign(range(members, 2 * members), switched(network, other, keep_function=True))
-    continue_training(both, (cell.batch_norm_rate,) * 2 * members, cell.training)
-    reset, same_function = training_loss(both).reshape(2, members)
-    return {
-        "trained_on": training_loss(again).reshape(len(cell.rates), members),
-        "reset": reset,
-        "same_function": same_function,
-    }
+    normalized = replace(cell.training, seeds=network.seeds)
+    found = {"trained_on": training_loss(again).reshape(len(cell.rates), members)}
+    for name, variant, keep_function in (
+        ("reset", Normalization(), False),
+        ("same_function", Normalization(), True),
+        ("fixed_gamma", Normalization(learn_gamma=False), True),
+    ):
+        other = switched(network, untrained(normalized, variant), keep_function)
+        continue_training(other, (cell.batch_norm_rate,) * members, cell.training)
+        found[name] = training_loss(other)
+    return found
 
 
 def _at(values: Float[np.ndarray, "K"], place: int) -> float:
@@ -150,7 +152,8 @@ def switched(network: MLPEnsemble, normalized: MLPEnsemble, keep_function: bool)
             for plain, layer in zip(network.layers, normalized.layers, strict=True):
                 before = plain.get_submodule("linear")(h)
                 norm = layer.get_submodule("norm")
-                norm.get_parameter("gamma").copy_((before.var(dim=2, correction=0, keepdim=True) + EPS).sqrt())
-                norm.get_parameter("beta").copy_(before.mean(dim=2, keepdim=True))
+                assert isinstance(norm, StackedBatchNorm)
+                norm.gamma.copy_((before.var(dim=2, correction=0, keepdim=True) + EPS).sqrt())
+                norm.beta.copy_(before.mean(dim=2, keepdim=True))
                 h = plain(h)
     return normalized

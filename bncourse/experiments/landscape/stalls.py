@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from bncourse.lab import MLPEnsemble, digits, train
+from bncourse.lab import MLPEnsemble, Normalization, digits, train
 from bncourse.lab.objective import Batch, losses
 
 CLASSES = 10
@@ -42,11 +42,10 @@ def final_losses(cell: Training) -> dict[str, Any]:
     return {"loss": training_loss(network)}
 
 
-def untrained(cell: Training, batch_norm: bool | None = None) -> MLPEnsemble:
-    """The members before training, or those of the other arm."""
+def untrained(cell: Training, normalization: Normalization | None = None) -> MLPEnsemble:
+    """The members before training, or the same with batch norm."""
     widths = (digits().train_x.shape[1], *(cell.width,) * cell.depth, CLASSES)
-    normalize = cell.batch_norm if batch_norm is None else batch_norm
-    return MLPEnsemble(widths, cell.seeds, normalize, activation=cell.activation, gain=cell.gain)
+    return MLPEnsemble(widths, cell.seeds, normalization or cell.batch_norm, activation=cell.activation, gain=cell.gain)
 
 
 def continue_training(network: MLPEnsemble, rates: tuple[float, ...], cell: Training) -> None:

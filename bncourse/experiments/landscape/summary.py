@@ -25,6 +25,7 @@ LOOKED_AT = (
     "rise",
     "reset",
     "same_function",
+    "fixed_gamma",
 )
 
 Along = Mapping[str, Mapping[str, Mapping[str, Any]]]

@@ -11,6 +11,9 @@ from torch import Tensor
 from bncourse.lab.measuring import Probe
 from bncourse.lab.objective import Step, for_members, member_norm
 
+NEGLIGIBLE = 1e-12
+"""What is left of a vector of 64-bit numbers after subtractions is rounding if it is smaller than this share of it."""
+
 
 @dataclass(frozen=True)
 class Landscape(Probe):
@@ -122,19 +125,24 @@ def lanczos(
     """
     vector = start / start.norm(dim=1, keepdim=True)
     basis = [vector]
-    diagonal, beside = [], []
+    diagonal: list[Tensor] = []
+    beside: list[Tensor] = []
     for iteration in range(iterations):
         image = product(basis[-1])
-        diagonal.append((image * basis[-1]).sum(dim=1))
+        value = (image * basis[-1]).sum(dim=1)
+        # A member whose vectors span all that its matrix makes of them has said everything: a value again is no news.
+        diagonal.append(torch.where(basis[-1].any(dim=1), value, diagonal[0] if diagonal else value))
         if iteration == iterations - 1:
             break
+        size = image.norm(dim=1)
         # Against all earlier vectors, twice: rounding brings back what one subtraction has taken out.
         earlier = torch.stack(basis, dim=1)
         for _ in range(2):
             image = image - torch.einsum("skp,sk->sp", earlier, torch.einsum("skp,sp->sk", earlier, image))
         length = image.norm(dim=1)
+        length = torch.where(length <= NEGLIGIBLE * size, 0.0, length)
         beside.append(length)
-        basis.append(image / length.clamp_min(torch.finfo(length.dtype).tiny).unsqueeze(1))
+        basis.append(torch.where((length == 0).unsqueeze(1), 0.0, image / length.unsqueeze(1)))
     matrix = torch.diag_embed(torch.stack(diagonal, dim=1))
     if beside:
         off = torch.diag_embed(torch.stack(beside, dim=1), offset=1)

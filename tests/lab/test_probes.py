@@ -301,3 +301,15 @@ def test_errors_name_the_probe():
         train(network, digits(), [0.1] * 3, steps=1, probes=[TwoRows()])
     with pytest.raises(ValueError, match="one probe to read weight_norm, got two: weights and two rows"):
         train(network, digits(), [0.1] * 3, steps=1, probes=[Weights(), TwoRows()])
+
+
+def test_lanczos_invents_no_eigenvalues_where_a_matrix_has_few():
+    """Zero outside a corner, as the Hessian of a network of dead units: what is left of vectors is rounding."""
+    matrix = torch.zeros(40, 40, dtype=torch.float64)
+    corner = torch.randn(5, 5, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    matrix[:5, :5] = corner @ corner.T
+    start = torch.randn(3, 40, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+    found = lanczos(lambda vector: vector @ matrix, start, 20)
+    largest = torch.linalg.eigvalsh(matrix)[-1]
+    assert found[:, 0].abs().max() < 1e-9
+    assert found[:, -1].numpy() == pytest.approx(float(largest), rel=1e-9)

@@ -47,6 +47,12 @@ STRAYS = {
         "somebody else's number. The load needs a mask that is false in these lanes, and a value `other` where they "
         "enter a sum; or the index is wrong."
     ),
+    "lanes_undefined": (
+        "A masked load has no `other`, and what its masked lanes hold gets into {array}, at place {place}. The "
+        "interpreter puts 0 there; Triton leaves it undefined, so that another device or version may give any number. "
+        "Infinity and NaN are among them, which a product with 0 does not take away. Say what these lanes hold: "
+        "`other=0.0`, where they enter a sum."
+    ),
     "read_unwritten": (
         "Your kernel reads {array} at place {place}, where nothing has been written yet: it holds what was in this "
         "memory before. What is read has to be stored first, also by a program that has nothing to add; and "

@@ -111,6 +111,14 @@ def paired_by_column(rates, seeds, tuning_seeds, validation, test):
     return rates[best], *summary(np.array(scores))
 
 
+def mask_not_sorted(rates, seeds, tuning_seeds, validation, test):
+    best = tuned(rates, seeds, tuning_seeds, validation)
+    order = np.argsort(seeds, axis=1)
+    compared = ~np.isin(seeds, tuning_seeds)
+    pairs = [test[arm, best[arm]][order[arm]][compared[arm]] for arm in (0, 1)]
+    return rates[best], *summary(np.array(pairs))
+
+
 def right(rates, seeds, tuning_seeds, validation, test):
     return at(tuned(rates, seeds, tuning_seeds, validation), rates, seeds, tuning_seeds, test)
 
@@ -178,6 +186,7 @@ SINGLES = {
         not_paired,
         errors_added,
         paired_by_column,
+        mask_not_sorted,
         sign_flipped,
         spread_not_error,
         error_squared,

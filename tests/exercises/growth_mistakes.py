@@ -162,8 +162,16 @@ def takes_the_mean_off_in_place(gradients):
     return q, per_layer(q).mean()
 
 
+def averages_all_steps_in_place(gradients):
+    """One arithmetic mean over steps and networks."""
+    gradients **= 2
+    q = gradients.sum(axis=(2, 3))
+    return q, np.mean(q[:, :-1] / q[:, 1:])
+
+
 IN_PLACE = [
     (squares_in_place, {"in_place"}),
+    (averages_all_steps_in_place, {"in_place", "arithmetic_mean", "networks_averaged"}),
     (takes_the_mean_off_in_place, {"in_place", "networks_averaged"}),
 ]
 

@@ -70,6 +70,12 @@ def velocity_reset(gain, normalized, velocities, rate, decay, eps):
     return rates, decays, np.zeros(velocities.shape), eps
 
 
+def rescaled_velocities_reset(gain, normalized, velocities, rate, decay, eps):
+    rates, decays, velocities, eps = settings(gain, normalized, velocities, rate, decay, eps)
+    velocities[normalized] = 0
+    return rates, decays, velocities, eps
+
+
 def eps_unchanged(gain, normalized, velocities, rate, decay, eps):
     return *settings(gain, normalized, velocities, rate, decay, eps)[:3], np.float64(eps)
 
@@ -143,6 +149,7 @@ SINGLES = {
         velocity_by_square,
         velocity_unchanged,
         velocity_reset,
+        rescaled_velocities_reset,
         eps_unchanged,
         eps_by_gain,
         eps_divided,

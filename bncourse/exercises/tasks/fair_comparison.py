@@ -177,6 +177,12 @@ FAULTS = (
         ("pairing",),
     ),
     Fault(
+        "mask_not_sorted",
+        "The accuracies are brought into the order of the seeds, and the mask is not: it was made for the columns as "
+        "they came, and now takes other seeds, some of those set aside for tuning among them. Mask first, then sort.",
+        ("compared on", "pairing"),
+    ),
+    Fault(
         "sign_flipped",
         "The effect has the wrong sign: it is arm 1 less arm 0.",
         ("sign",),
@@ -252,7 +258,9 @@ def faulty_comparison(faults: FaultSet, arguments: Arguments) -> tuple[np.ndarra
     scores = []
     for arm in ARMS:
         columns = np.flatnonzero(compared[arm])
-        if "paired_by_column" not in faults:
+        if "mask_not_sorted" in faults:
+            columns = seeds[arm].argsort()[compared[arm]]
+        elif "paired_by_column" not in faults:
             columns = columns[seeds[arm, columns].argsort()]
         scores.append(accuracies[arm, best[arm], columns])
 

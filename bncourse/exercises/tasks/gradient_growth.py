@@ -116,14 +116,14 @@ FAULTS = (
         "divided_by_steps",
         "The growth over all steps is divided by their number. Growth multiplies from layer to layer: take the root of "
         "degree L - 1.",
-        ("rate", "ratios", "logarithm"),
+        ("rate", "ratios", "average of steps"),
     ),
     Fault(
         "arithmetic_mean",
         "The growths of the single steps are averaged arithmetically. They multiply, so their average is the geometric "
         "mean: the root of degree L - 1 of the whole growth. The arithmetic mean is above it, and says that gradients "
         "grow where they go up and down and stay.",
-        ("rate", "ratios", "logarithm"),
+        ("rate", "ratios", "average of steps"),
     ),
     Fault(
         "line_fitted",
@@ -135,13 +135,13 @@ FAULTS = (
         "networks_averaged",
         "The growths of the networks are averaged arithmetically: take the geometric mean, which averages the "
         "logarithms.",
-        ("networks", "logarithm"),
+        ("networks", "average of networks"),
     ),
     Fault(
         "ratios_averaged",
         "The growths over all steps are averaged before the root is taken: the network in which the gradient grows "
         "most decides alone. Take the geometric mean over networks.",
-        ("networks", "ratios", "logarithm"),
+        ("networks", "ratios", "average of networks"),
     ),
     Fault(
         "norms_averaged",
@@ -157,7 +157,7 @@ FAULTS = (
     Fault(
         "logarithm_returned",
         "This is the logarithm of the growth: end with `np.exp`.",
-        ("logarithm",),
+        ("average of steps", "average of networks"),
     ),
 )
 

@@ -121,6 +121,12 @@ FAULTS = (
         ("velocity", "velocity kept"),
     ),
     Fault(
+        "rescaled_velocities_reset",
+        "The velocities of the rescaled weights are set to zero, as if these were new: the network forgets where it "
+        "was going. Divide them by the gain.",
+        ("velocity", "velocity kept", "rows of velocities"),
+    ),
+    Fault(
         "eps_unchanged",
         "eps is as it was. It is added to a variance, which has grown by the square of the gain: multiply it by that.",
         ("eps",),
@@ -232,6 +238,8 @@ def faulty_settings(faults: FaultSet, arguments: Arguments) -> tuple[np.ndarray,
     velocities = arguments["velocities"] * factors("velocity", "all_velocities_rescaled")[:, None]
     if "velocity_reset" in faults:
         velocities = np.zeros_like(velocities)
+    if "rescaled_velocities_reset" in faults:
+        velocities = np.where(normalized[:, None], 0.0, velocities)
     if "rates_decays_swapped" in faults:
         rates, decays = decays, rates
     return rates, decays, velocities, np.array(arguments["eps"] * gain ** powers["eps"])

@@ -76,8 +76,8 @@ class StackedNoise(Randomness):
 
     :math:`m \sim U(-\mathrm{shift}, \mathrm{shift})` and :math:`s \sim U(1, \mathrm{scale})` are the same for all
     examples of a batch, so that every step sees another distribution of the layer's output. In the noisy batch norm of
-    Santurkar et al. (2018, section 2.1) each example has noise of its own, from a distribution of nonzero mean and
-    nonunit variance that changes at every step; kept here is the change of the distribution, without the rest.
+    Santurkar et al. (2018) each example has noise of its own, from a distribution of nonzero mean and nonunit variance
+    that changes at every step; kept here is the change of the distribution, without the rest.
     """
 
     def __init__(self, perturbation: Perturbation, seeds: Sequence[int], stream: int) -> None:

@@ -119,8 +119,8 @@ class CovariateShift(Probe):
               G'_l = \nabla_{W_l} L(\theta'_1, \dots, \theta'_{l-1}, \theta_l, \dots, \theta_L)
 
     The update is that of the step itself, momentum included. The norm of the difference is what Santurkar et al.
-    (2018, definition 2.1) define as internal covariate shift, and they show the cosine beside it; to divide by
-    :math:`\|G_l\|` is ours. It costs a forward and a backward pass for each layer.
+    (2018) define as internal covariate shift, and they show the cosine beside it; to divide by :math:`\|G_l\|` is
+    ours. It costs a forward and a backward pass for each layer.
 
     It reads:
 

@@ -3,7 +3,8 @@
 Each array lies at an address of its own that no other array is near, however far a pointer strays. What is read outside
 an array is a number that could be somebody's, what is written there is dropped, and both are noted. So are values that
 nobody writes, values that are read before, inputs that are written over, and places at which two programs meet: these
-the interpreter, which runs one program after the other, cannot show.
+the interpreter, which runs one program after the other, cannot show. Nor does it show that a masked load without
+`other` leaves lanes undefined: it puts 0 there. Here they hold what a launch is told to put there.
 """
 
 from __future__ import annotations
@@ -30,9 +31,15 @@ class Memory:
     Parameters
     ----------
     arguments : by name; arrays are inputs, and every :class:`Empty` becomes an array of NaN.
+    undefined : what a masked lane of a load without `other` holds.
+
+    Attributes
+    ----------
+    left_undefined : whether there has been such a lane.
     """
 
-    def __init__(self, arguments: Mapping[str, Any]) -> None:
+    def __init__(self, arguments: Mapping[str, Any], undefined: float = 0.0) -> None:
+        self.undefined, self.left_undefined = undefined, False
         self._arrays: list[_Array] = []
         self._by_name: dict[str, _Array] = {}
         for name, value in arguments.items():
@@ -60,6 +67,16 @@ class Memory:
                 found.append(Stray("left_out", array.name, missing.size, int(missing[0])))
         return tuple(found)
 
+    def changed(self, other: Memory, results: tuple[str, ...]) -> tuple[Stray, ...]:
+        """Where results are not what they are in ``other``, after the same launches with other undefined lanes."""
+        found = []
+        for name in results:
+            one, two = self.read(name).ravel(), other.read(name).ravel()
+            places = np.flatnonzero((one != two) & ~(np.isnan(one) & np.isnan(two)))
+            if places.size:
+                found.append(Stray("lanes_undefined", name, places.size, int(places[0])))
+        return tuple(found)
+
     @contextmanager
     def launch(self) -> Iterator[None]:
         """Let the interpreter's reads and writes, during one launch, go to these arrays."""
@@ -69,7 +86,19 @@ class Memory:
             array.writer[:] = NOBODY
         builder = interpreter.interpreter_builder
         native, mangle_type, options = interpreter._interpreter, jit.mangle_type, builder.options
-        interpreter._interpreter = _Watch(native, builder, self._arrays)
+        semantic = interpreter.TritonSemantic
+        native_load = semantic.load
+        watch = _Watch(native, builder, self, self._arrays)
+
+        # What the builder is told does not do: of a block of one value, `other=0.0` does not get there.
+        def load(own: Any, pointer: Any, mask: Any, other: Any, boundary: Any, padding: Any, *options: Any) -> Any:
+            watch.undefined = other is None and not padding
+            try:
+                return native_load(own, pointer, mask, other, boundary, padding, *options)
+            finally:
+                watch.undefined = False
+
+        interpreter._interpreter, semantic.load = watch, load
         jit.mangle_type = _type_of
         # A GPU does not ask of every sum of integers whether it overflows, and asking takes half of the time here.
         builder.options = replace(options, sanitize_overflow=False)
@@ -77,6 +106,7 @@ class Memory:
             yield
         finally:
             interpreter._interpreter, jit.mangle_type, builder.options = native, mangle_type, options
+            semantic.load = native_load
 
 
 class _Array:
@@ -136,18 +166,28 @@ def _type_of(argument: _Array | int, specialize: bool = False) -> str:
 
 
 class _Watch:
-    """Stands in for the interpreter's own access to memory."""
+    """Stands in for the interpreter's own access to memory.
 
-    def __init__(self, native: Any, builder: Any, arrays: list[_Array]) -> None:
-        self._native, self._builder, self._arrays = native, builder, arrays
+    Attributes
+    ----------
+    undefined : whether the present load says nothing of its masked lanes.
+    """
+
+    def __init__(self, native: Any, builder: Any, memory: Memory, arrays: list[_Array]) -> None:
+        self._native, self._builder, self._memory, self._arrays = native, builder, memory, arrays
+        self.undefined = False
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._native, name)
 
     def load(self, pointers: np.ndarray, mask: np.ndarray, other: np.ndarray, dtype: Any) -> np.ndarray:
+        mask = np.asarray(mask)  # of a block pointer it is a view of memory
         addresses, inside = self._look(pointers, mask, reads=True, writes=False)
         values: np.ndarray = self._native.load(addresses, inside, other, dtype)
         values[mask & ~inside] = NEIGHBOUR
+        if self.undefined and not mask.all() and np.issubdtype(values.dtype, np.floating):
+            self._memory.left_undefined = True
+            values[~mask] = self._memory.undefined
         return values
 
     def store(self, pointers: np.ndarray, values: np.ndarray, mask: np.ndarray) -> Any:

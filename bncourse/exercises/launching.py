@@ -75,7 +75,10 @@ def wrong_kernels(kernels: Sequence[object], probe: Probe) -> tuple[str, str]:
 def launch_all(
     kernels: Sequence[Any], probe: Probe, results: tuple[str, ...]
 ) -> tuple[tuple[np.ndarray, ...], tuple[Stray, ...]]:
-    """Make the probe's launches on fresh memory.
+    """Make the probe's launches on fresh memory; and once more, if a load has left lanes undefined, with others there.
+
+    The first time such lanes hold 0, as everywhere in the interpreter, so that other mistakes look as they always do.
+    The second time they hold infinity, which gets through every sum, and through a product with 0.
 
     Returns
     -------
@@ -85,9 +88,18 @@ def launch_all(
     ------
     Exception : whatever a kernel raises, as it raised it.
     """
+    memory = _launched(kernels, probe, 0.0)
+    strays = memory.strays(results)
+    if memory.left_undefined:
+        strays += memory.changed(_launched(kernels, probe, np.inf), results)
+    return tuple(memory.read(name) for name in results), strays
+
+
+def _launched(kernels: Sequence[Any], probe: Probe, undefined: float) -> Memory:
+    """The memory after the probe's launches."""
     from triton.runtime.errors import InterpreterError
 
-    memory = Memory(probe.arguments)
+    memory = Memory(probe.arguments, undefined)
     for launch in probe.launches:
         names = launch.arguments or tuple(probe.arguments)
         arguments = [memory.argument(name, probe.arguments[name]) for name in names]
@@ -96,7 +108,7 @@ def launch_all(
                 kernels[launch.kernel][launch.grid](*arguments)
         except InterpreterError as error:
             raise _cause(error, InterpreterError) from None
-    return tuple(memory.read(name) for name in results), memory.strays(results)
+    return memory
 
 
 def code_of(kernel: Any) -> Callable[..., object]:

@@ -15,7 +15,7 @@ def {name}(dy_pointer, x_pointer, mean_pointer, inv_std_pointer, partial_pointer
         i = first + tl.arange(0, BLOCK)
         place = {place}
         dy = tl.load(dy_pointer + place, {loaded}){cast}
-        x = tl.load(x_pointer + place, mask=i < m, other=0.0){cast}
+        x = tl.load(x_pointer + place, {x_loaded}){cast}
         x_hat = {x_hat}
         sum_dy {adds} tl.sum(dy, axis=0)
         sum_dy_x_hat {adds} tl.sum(dy * {factor}, axis=0)
@@ -53,6 +53,7 @@ RIGHT = {
     "sums_step": "splits * BLOCK",
     "place": "(i // S * C + c) * S + i % S",
     "loaded": "mask=i < m, other=0.0",
+    "x_loaded": "mask=i < m, other=0.0",
     "cast": ".to(tl.float32)",
     "x_hat": "(x - mean) * inv_std",
     "adds": "+=",
@@ -122,6 +123,14 @@ SINGLES = {
 }
 IN_PLACE = [
     (kernels("load_without_a_mask", loaded=""), {"read_outside"}),
+    (kernels("sums_without_other", loaded="mask=i < m", x_loaded="mask=i < m"), {"lanes_undefined"}),
+    (kernels("dy_without_other", loaded="mask=i < m"), {"lanes_undefined"}),
+    # dy is 0 in these lanes, and 0 times infinity is not.
+    (kernels("x_without_other", x_loaded="mask=i < m"), {"lanes_undefined"}),
+    (
+        kernels("no_other_and_no_gamma", loaded="mask=i < m", gamma="1.0"),
+        {"lanes_undefined", "gamma_missing"},
+    ),
     (kernels("store_without_a_mask", stored=""), {"written_outside"}),
     (kernels("everybody_stores_the_sums", who="k >= 0"), {"race"}),
     (kernels("everybody_writes_all_of_dx", dx_from="0", dx_step="BLOCK"), {"race"}),

@@ -58,7 +58,7 @@ SINGLES = {
     }.items()
 }
 UNMASKED_STORE = "tl.store(y_pointer + place, y)"
-ADDED = "tl.store(y_pointer + place, y + tl.load(y_pointer + place, mask=s < S))"
+ADDED = "tl.store(y_pointer + place, y + tl.load(y_pointer + place, mask=s < S, other=0.0))"
 IN_PLACE = [
     (kernel("store_without_a_mask", store=UNMASKED_STORE), {"written_outside", "race"}),
     (kernel("load_without_a_mask", loaded=""), {"read_outside"}),

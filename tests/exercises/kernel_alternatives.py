@@ -57,6 +57,15 @@ INFERENCE = {
         tl.store(y + begins + first + lane, value * tl.load(weight + c) + tl.load(bias + c), mask=inside)
         first += BLOCK
 """,
+    # What these lanes hold is not stored.
+    "without_other": """
+    c = row % C
+    for first in range(0, S, BLOCK):
+        s = first + lane
+        value = tl.load(x + row * S + s, mask=s < S) - tl.load(mean + c)
+        value = value * tl.rsqrt(tl.load(var + c) + eps) * tl.load(weight + c) + tl.load(bias + c)
+        tl.store(y + row * S + s, value, mask=s < S)
+""",
     "in_float64": """
     c = row % C
     inv_std = 1 / tl.sqrt(tl.load(var + c).to(tl.float64) + eps)
@@ -103,6 +112,21 @@ STATISTICS = {
         values = tl.load(x + (first + lane)[:, None] * C + c[None, :], mask=inside, other=0).to(tl.float32)
         values = tl.where(inside, values, mean[None, :])
         m2 += tl.sum((values - mean[None, :]) * (values - mean[None, :]), 0)
+""",
+    # What these lanes hold is replaced before each sum.
+    "without_other": """
+    total = tl.zeros((BLOCK_C,), tl.float32)
+    for first in range(0, N, BLOCK_N):
+        inside = (first + lane < N)[:, None] & (c < C)[None, :]
+        values = tl.load(x + (first + lane)[:, None] * C + c[None, :], mask=inside).to(tl.float32)
+        total += tl.sum(tl.where(inside, values, 0.0), 0)
+    mean = total / N
+    m2 = total * 0
+    for first in range(0, N, BLOCK_N):
+        inside = (first + lane < N)[:, None] & (c < C)[None, :]
+        values = tl.load(x + (first + lane)[:, None] * C + c[None, :], mask=inside).to(tl.float32)
+        deviation = tl.where(inside, values - mean[None, :], 0.0)
+        m2 += tl.sum(deviation * deviation, 0)
 """,
     "sample_by_sample": """
     mean = tl.zeros((BLOCK_C,), tl.float32)

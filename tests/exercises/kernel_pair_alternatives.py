@@ -95,6 +95,28 @@ SPLIT_REDUCTION = {
     tl.store(var_out + c, m2 / count, mask=known)
 """,
     ),
+    # What a lane without a sample holds is replaced before each sum; what one without a feature holds is not stored.
+    "without_other": (
+        """
+    inside = (n < N)[:, None] & (c < C)[None, :]
+    values = tl.load(x + n[:, None] * C + c[None, :], mask=inside).to(tl.float32)
+    count = tl.minimum(BLOCK_N, N - k * BLOCK_N).to(tl.float32)
+    mean = tl.sum(tl.where(inside, values, 0.0), 0) / count
+    deviation = tl.where(inside, values - mean[None, :], 0.0)
+    m2 = tl.sum(deviation * deviation, 0)
+""",
+        """
+    count, mean, m2 = 0.0, tl.zeros((BLOCK_C,), tl.float32), tl.zeros((BLOCK_C,), tl.float32)
+    for k in range(splits):
+        more = tl.load(partial + 3 * k * C + c, mask=known)
+        delta = tl.load(partial + (3 * k + 1) * C + c, mask=known) - mean
+        mean += delta * (more / (count + more))
+        m2 += tl.load(partial + (3 * k + 2) * C + c, mask=known) + delta * delta * (count * more / (count + more))
+        count += more
+    tl.store(mean_out + c, mean, mask=known)
+    tl.store(var_out + c, m2 / count, mask=known)
+""",
+    ),
     "rounding_error_taken_off": (
         """
     inside = (n < N)[:, None] & (c < C)[None, :]
@@ -213,6 +235,36 @@ BACKWARD_KERNEL = {
         upstream = tl.load(dy + place, mask=n < N, other=0.0).to(tl.float32)
         x_hat = (tl.load(x + place, mask=n < N, other=0.0).to(tl.float32) - mean) * inv_std
         tl.store(dx + place, gamma * inv_std / m * (m * upstream - dbeta - x_hat * dgamma), mask=n < N)
+""",
+    ),
+    # What a lane beyond the end holds is replaced before the sums, and not stored.
+    "without_other": (
+        """
+    dbeta, dgamma = 0.0, 0.0
+    for first in range(k * BLOCK, m, splits * BLOCK):
+        i = first + lane
+        place = (i // S * C + c) * S + i % S
+        upstream = tl.where(i < m, tl.load(dy + place, mask=i < m).to(tl.float32), 0.0)
+        x_hat = tl.where(i < m, (tl.load(x + place, mask=i < m).to(tl.float32) - mean) * inv_std, 0.0)
+        dbeta += tl.sum(upstream, 0)
+        dgamma += tl.sum(upstream * x_hat, 0)
+    tl.store(partial + k * 2 * C + c, dbeta)
+    tl.store(partial + k * 2 * C + C + c, dgamma)
+""",
+        """
+    dbeta, dgamma = 0.0, 0.0
+    for part in range(splits):
+        dbeta += tl.load(partial + part * 2 * C + c)
+        dgamma += tl.load(partial + part * 2 * C + C + c)
+    if k == 0:
+        tl.store(dbeta_out + c, dbeta)
+        tl.store(dgamma_out + c, dgamma)
+    for first in range(k * BLOCK, m, programs * BLOCK):
+        i = first + lane
+        place = (i // S * C + c) * S + i % S
+        upstream = tl.load(dy + place, mask=i < m).to(tl.float32)
+        x_hat = (tl.load(x + place, mask=i < m).to(tl.float32) - mean) * inv_std
+        tl.store(dx + place, gamma * inv_std * (upstream - dbeta / m - x_hat * dgamma / m), mask=i < m)
 """,
     ),
     "scaled_when_all_is_summed": (

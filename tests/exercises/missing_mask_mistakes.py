@@ -23,7 +23,7 @@ def {name}(x_pointer, mean_pointer, var_pointer, N, C, BLOCK_N: tl.constexpr, BL
     for first in range(0, {var_end}, BLOCK_N):
         n = first + tl.arange(0, BLOCK_N)
         inside = (n < N)[:, None] & (c < C)[None, :]
-        x = tl.load(x_pointer + {place}, {loaded}).to(tl.float32)
+        x = tl.load(x_pointer + {place}, {loaded_again}).to(tl.float32)
         deviation = {deviation}
         m2 {var_adds} tl.sum({square}, axis=0)
     var = {var}
@@ -35,6 +35,7 @@ RIGHT = {
     "var_end": "N",
     "place": "n[:, None] * C + c[None, :]",
     "loaded": "mask=inside, other=0.0",
+    "loaded_again": "mask=inside, other=0.0",
     "cast": ".to(tl.float32)",
     "mean_adds": "+=",
     "var_adds": "+=",
@@ -76,6 +77,19 @@ STORE_VAR = "tl.store(mean_pointer + c, mean, mask=c < C); tl.store(var_pointer 
 IN_PLACE = [
     (kernel("store_without_a_mask", store=STORE_VAR), {"written_outside"}),
     (kernel("load_without_a_mask", loaded=""), {"read_outside"}),
+    (kernel("sum_without_other", loaded="mask=inside"), {"lanes_undefined"}),
+    (
+        kernel("undefined_times_0", loaded_again="mask=inside", deviation="(x - mean[None, :]) * inside"),
+        {"lanes_undefined"},
+    ),
+    (
+        kernel("deviation_of_lanes_without_other", loaded_again="mask=inside", deviation="x - mean[None, :]"),
+        {"lanes_undefined", "deviation_unmasked"},
+    ),
+    (
+        kernel("sum_without_other_by_lanes", loaded="mask=inside", mean_count="lanes"),
+        {"lanes_undefined", "mean_by_lanes"},
+    ),
     (kernel("samples_masked_alone", loaded="mask=(n < N)[:, None], other=0.0"), {"read_outside"}),
     (
         kernel("unmasked_in_two_places", store=STORE_VAR, deviation="x - mean[None, :]"),

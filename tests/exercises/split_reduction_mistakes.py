@@ -110,6 +110,18 @@ MOVED = """
 REPLACED = """
         count, mean, m2 = more_count, more_mean, more_m2
 """
+# All rows of partial at once, in lanes of which some have no row.
+AT_ONCE = """
+        count = total
+    k = tl.arange(0, 16)[:, None]
+    rows = partial_pointer + k * 3 * C + c[None, :]
+    counts = tl.load(rows, mask=(k < splits) & (c < C)[None, :])
+    means = tl.load(rows + C, mask=(k < splits) & (c < C)[None, :])
+    count = tl.sum(counts, axis=0)
+    mean = tl.sum(counts * means, axis=0) / count
+    m2s = tl.load(rows + 2 * C, mask=(k < splits) & (c < C)[None, :])
+    m2 = tl.sum(m2s + counts * (means - mean[None, :]) * (means - mean[None, :]), axis=0)
+"""
 ROWS = {"row": "split", "step": "splits"}
 AFTER_FIRST = {"start": FROM_FIRST, "parts": "range(1, splits)"}
 SINGLES = {
@@ -160,6 +172,16 @@ IN_PLACE = [
     (
         kernels("load_without_a_mask", loaded="", deviation="tl.where(inside, x - mean[None, :], 0.0)"),
         {"read_outside"},
+    ),
+    (kernels("sum_without_other", loaded="mask=inside"), {"lanes_undefined"}),
+    (kernels("rows_without_other", parts="range(1)", merge=AT_ONCE), {"lanes_undefined"}),
+    (
+        kernels("deviation_of_lanes_without_other", loaded="mask=inside", deviation="x - mean[None, :]"),
+        {"lanes_undefined", "deviation_unmasked"},
+    ),
+    (
+        kernels("one_in_each_and_no_other", loaded="mask=inside", between="0.0"),
+        {"lanes_undefined", "between_missing"},
     ),
     (kernels("store_without_a_mask", stored=""), {"written_outside", "race"}),
     (kernels("only_a_mean", store="tl.store(mean_pointer + c, mean, mask=c < C)"), {"left_out"}),

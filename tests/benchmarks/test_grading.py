@@ -20,10 +20,15 @@ def test_every_kind_is_handed_in_and_no_two_files_are_the_same(tmp_path):
 
 
 def test_the_record_meets_the_bar():
-    """At least ten submissions a second on four cores, a hostile one within its limit, a check in under a second."""
+    """The class at the pace at which Python itself starts, a hostile one within its limit, a check in under a second.
+
+    Machines differ in how fast they start a process, which is most of what a submission costs: so the pace is asked for
+    in units of the time that Python with NumPy took to start in the same run.
+    """
     record = results.load("grading")
     assert record.settings["workers"] <= 4
-    assert record.outcome["batch"]["without hostile ones"]["submissions a second"] >= 10
+    pace = record.outcome["batch"]["without hostile ones"]["submissions a second"]
+    assert pace * record.outcome["import"]["numpy"] >= 0.75
     assert max(record.outcome["batch"]["all"]["longest"].values()) <= record.settings["time limit"] + 0.5
     assert set(record.outcome["check"]) == {exercise.id for exercise in list_exercises()}
     assert max(max(times.values()) for times in record.outcome["check"].values()) < 1

@@ -138,9 +138,11 @@ def test_a_killed_process_is_reported_and_the_same_call_goes_on(log):
 def test_an_interrupted_call_resumes(log, how):
     """What had ended before the kill, or before Ctrl-C, is not computed again."""
     jobs = [Job((seed,), str(log), seconds=0.3) for seed in range(6)]
-    code = f"from tests.lab.runnable import *\nfrom bncourse.lab import run_all\nrun_all(trained, {jobs!r}, jobs=2)"
+    # Where tests run in the background, a shell has switched Ctrl-C off, and children inherit that.
+    listen = "import signal\nsignal.signal(signal.SIGINT, signal.default_int_handler)"
+    work = f"from tests.lab.runnable import *\nfrom bncourse.lab import run_all\nrun_all(trained, {jobs!r}, jobs=2)"
     running = subprocess.Popen(
-        [sys.executable, "-c", code], cwd=ROOT, stderr=subprocess.DEVNULL, start_new_session=True
+        [sys.executable, "-c", f"{listen}\n{work}"], cwd=ROOT, stderr=subprocess.DEVNULL, start_new_session=True
     )
     results = cache_folder() / "runs"
     deadline = time.monotonic() + 120

@@ -7,7 +7,9 @@ from dataclasses import asdict, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar
 
+import numpy as np
 import torch
+from jaxtyping import Float
 
 from bncourse import results
 from bncourse.lab import Interval
@@ -16,7 +18,7 @@ from bncourse.results.verdicts import Answer, Effect, Verdict
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
-__all__ = ["ANSWERS", "Answer", "Effect", "Experiment", "Side", "Verdict", "record_run", "revive", "side"]
+__all__ = ["ANSWERS", "Answer", "Effect", "Experiment", "Side", "Verdict", "record_run", "revive", "side", "six_digits"]
 
 Side = Literal["above", "below", "across"]
 ANSWERS: dict[Side, Answer] = {"above": "supported", "below": "contradicted", "across": "inconclusive"}
@@ -89,6 +91,11 @@ def record_run(
     for verdict in answers:
         print(verdict)
     print(f"written to {path}")
+
+
+def six_digits(values: Float[np.ndarray, "S"]) -> list[float]:
+    """Of each value, which keep a record short; what a record's estimates are made of."""
+    return [float(f"{value:.6g}") for value in values.tolist()]
 
 
 def revive(value: Any) -> Any:

@@ -1,6 +1,6 @@
 """The rule that most claims share: several numbers, each of which speaks for the claim, against it, or not at all."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -86,6 +86,11 @@ def decide(
     return Verdict(claim, statement, answer, reason, tuple(each.effect for each in numbers), p)
 
 
-def edge_note(at_edge: bool) -> str:
+def at_edge(chosen: Iterable[float], grid: Sequence[float]) -> bool:
+    """Whether one of the values chosen is an end of its grid, so that a better one may lie beyond it."""
+    return not {grid[0], grid[-1]}.isdisjoint(chosen)
+
+
+def edge_note(noted: bool) -> str:
     """What a reason says where a rate was best at the end of its grid."""
-    return "; a tuned rate lies at the edge of the grid" if at_edge else ""
+    return "; a tuned rate lies at the edge of the grid" if noted else ""

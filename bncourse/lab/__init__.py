@@ -12,6 +12,7 @@ from bncourse.lab.images import cifar10, fashion_mnist, mnist
 from bncourse.lab.intervals import (
     Interval,
     difference_of_means,
+    geometric_mean_interval,
     mean_interval,
     paired_interval,
     ratio_of_geometric_means,
@@ -55,6 +56,7 @@ __all__ = [
     "digits",
     "fashion_mnist",
     "fast_rates",
+    "geometric_mean_interval",
     "largest_rate",
     "mean_interval",
     "mean_loss",

@@ -28,6 +28,11 @@ def mean_interval(values: Float[np.ndarray, "S"]) -> Interval:
     return _bootstrap((values,), lambda sample: np.mean(sample, axis=-1))
 
 
+def geometric_mean_interval(values: Float[np.ndarray, "S"]) -> Interval:
+    """Geometric mean of positive values over seeds, with a bootstrap interval."""
+    return paired_interval(values, np.ones_like(values), ratio_of_geometric_means)
+
+
 def paired_interval(
     first: Float[np.ndarray, "S"],
     second: Float[np.ndarray, "S"],

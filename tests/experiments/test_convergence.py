@@ -20,6 +20,7 @@ from bncourse.lab import (
     train,
 )
 from bncourse.results.verdicts import recorded_verdicts
+from tests.experiments.common import interval, read_again
 
 SMALL = Settings(
     widths=(64, 24, 24, 10),
@@ -39,10 +40,6 @@ def small() -> Outcome:
 @pytest.fixture(scope="module")
 def recorded() -> Outcome:
     return convergence.recorded()
-
-
-def interval(low: float, high: float) -> Interval:
-    return Interval((low + high) / 2, low, high)
 
 
 def outcome(**changes: object) -> Outcome:
@@ -177,18 +174,8 @@ def test_a_verdict_carries_its_effect_and_no_confidence_where_the_rule_could_not
     assert verdicts(at_edge)[0].p == 1
 
 
-def test_another_number_of_seeds_leaves_the_rest():
-    fewer = convergence.with_seeds(Settings(), 8)
-    assert fewer == dataclasses.replace(
-        Settings(), tuning_seeds=(100, 101, 102, 103), test_seeds=tuple(range(200, 208))
-    )
-    assert convergence.with_seeds(Settings(), 32) == Settings()
-
-
 def test_a_run_survives_its_record(small, tmp_path):
-    source = results.provenance("a command", ["numpy"], threads=1, seconds=2)
-    results.save(results.Record("convergence", dataclasses.asdict(SMALL), source, dataclasses.asdict(small)), tmp_path)
-    assert Outcome(**revive(results.load("convergence", tmp_path).outcome)) == small
+    assert read_again(convergence, SMALL, small, tmp_path) == small
 
 
 def test_rates_are_tuned_without_the_test_seeds(small):
@@ -211,8 +198,6 @@ def test_the_test_part_is_read_at_one_rate_of_each_arm_and_never_while_tuning(mo
 
 
 def test_settings_that_would_be_unfair_or_undefined_are_refused():
-    with pytest.raises(ValueError, match="none in common"):
-        dataclasses.replace(SMALL, test_seeds=(2, 3))
     with pytest.raises(ValueError, match="rise by a constant factor"):
         dataclasses.replace(SMALL, rates=(0.01, 0.04, 0.1, 0.64))
     with pytest.raises(ValueError, match="pictured_rates to be among rates"):
@@ -228,12 +213,6 @@ def test_the_record_was_made_with_the_settings_of_the_code(recorded):
     assert record.provenance.command == "python -m bncourse.experiments.convergence"
     assert not record.provenance.commit.endswith("-modified")
     assert recorded.seeds == len(Settings().test_seeds) >= 24
-
-
-def test_the_recorded_seeds_are_fresh():
-    settings = Settings()
-    pilots = set(range(900, 908))
-    assert not pilots & {*settings.tuning_seeds, *settings.test_seeds}
 
 
 def test_the_recorded_tuned_rates_lie_inside_the_grid(recorded):

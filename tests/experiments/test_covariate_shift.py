@@ -7,14 +7,12 @@ import numpy as np
 import pytest
 import torch
 
-from bncourse import results
 from bncourse.experiments import covariate_shift
 from bncourse.experiments.covariate_shift import REDUCED, Outcome, Settings, training, verdicts
 from bncourse.experiments.covariate_shift.measure import match
 from bncourse.experiments.covariate_shift.noise import SwingingNoise, swing
 from bncourse.experiments.covariate_shift.settings import NONE, Case
 from bncourse.experiments.covariate_shift.shift import UnitMoments, change_by_layer, drift, while_learning
-from bncourse.experiments.shared import revive
 from bncourse.lab import (
     Interval,
     MLPEnsemble,
@@ -28,6 +26,7 @@ from bncourse.lab import (
     ratio_of_means,
     train,
 )
+from tests.experiments.common import read_again
 
 SMALL = Settings(
     cases=(
@@ -40,7 +39,6 @@ SMALL = Settings(
     target_loss=1.8,
     curve_steps=20,
 )
-PILOTS = set(range(900, 1000))
 
 
 @pytest.fixture(scope="module")
@@ -368,10 +366,7 @@ def test_the_networks_of_a_cell_are_those_of_its_arm():
 
 
 def test_a_run_survives_its_record_and_processes_change_nothing(small, tmp_path, monkeypatch):
-    source = results.provenance("a command", ["numpy"], threads=1, seconds=2)
-    content = results.Record("covariate_shift", dataclasses.asdict(SMALL), source, dataclasses.asdict(small))
-    results.save(content, tmp_path)
-    assert Outcome(**revive(results.load("covariate_shift", tmp_path).outcome)) == small
+    assert read_again(covariate_shift, SMALL, small, tmp_path) == small
     monkeypatch.setenv("BNCOURSE_CACHE", str(tmp_path))
     assert covariate_shift.run(SMALL, jobs=2, cache=True) == small
 
@@ -390,17 +385,7 @@ def test_the_reduced_run_estimates_the_same():
             assert set(getattr(reduced, name)) <= set(getattr(case, name))
 
 
-def test_seeds_are_fresh_and_apart():
-    full = Settings()
-    assert len(full.test_seeds) >= 24
-    assert not PILOTS & {*full.tuning_seeds, *full.test_seeds}
-    assert not {*REDUCED.tuning_seeds, *REDUCED.test_seeds} & {*PILOTS, *full.tuning_seeds, *full.test_seeds}
-    assert covariate_shift.with_seeds(full, 40) == dataclasses.replace(full, test_seeds=tuple(range(2200, 2240)))
-
-
 def test_settings_that_would_be_unfair_or_undefined_are_refused():
-    with pytest.raises(ValueError, match="none in common"):
-        dataclasses.replace(SMALL, test_seeds=(2, 3))
     with pytest.raises(ValueError, match="swinging in rising order"):
         dataclasses.replace(SMALL.cases[0], swinging=(2.0, 1.0))
     with pytest.raises(ValueError, match="rates in rising order"):

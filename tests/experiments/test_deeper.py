@@ -6,12 +6,11 @@ import math
 import numpy as np
 import pytest
 
-from bncourse import results
-from bncourse.experiments import deeper
+from bncourse.experiments import deeper, ensembles
 from bncourse.experiments.deeper import NETWORKS, REDUCED, Outcome, Settings, measure, verdicts
 from bncourse.experiments.deeper.measure import largest_depth
-from bncourse.experiments.shared import revive
 from bncourse.lab import Interval, paired_interval, ratio_of_geometric_means
+from tests.experiments.common import read_again
 
 SMALL = Settings(
     plain_depths=(2, 3),
@@ -23,7 +22,6 @@ SMALL = Settings(
     steps=30,
     target_accuracy=0.5,
 )
-PILOTS = set(range(900, 1000))
 
 
 @pytest.fixture(scope="module")
@@ -216,15 +214,13 @@ def test_the_test_part_is_read_once_for_each_network_and_depth(monkeypatch):
         read.append((network.seeds, len(x)))
         return np.full(len(network.seeds), 0.5)
 
-    monkeypatch.setattr(measure, "accuracy", recording_accuracy)
+    monkeypatch.setattr(ensembles, "accuracy", recording_accuracy)
     deeper.run(dataclasses.replace(SMALL, steps=2))
     assert read == [(SMALL.test_seeds, 500)] * (2 * 2 + 3 * 3)
 
 
 def test_a_run_survives_its_record(small, tmp_path):
-    source = results.provenance("a command", ["numpy"], threads=1, seconds=2)
-    results.save(results.Record("deeper", dataclasses.asdict(SMALL), source, dataclasses.asdict(small)), tmp_path)
-    assert Outcome(**revive(results.load("deeper", tmp_path).outcome)) == small
+    assert read_again(deeper, SMALL, small, tmp_path) == small
 
 
 # The settings -------------------------------------------------------------------------------------------------------
@@ -240,18 +236,8 @@ def test_the_reduced_run_estimates_the_same():
     assert REDUCED.residual_depths[-1] == full.residual_depths[-1]
 
 
-def test_seeds_are_fresh_and_apart():
-    full = Settings()
-    assert len(full.test_seeds) >= 24
-    assert not PILOTS & {*full.tuning_seeds, *full.test_seeds}
-    assert not {*REDUCED.tuning_seeds, *REDUCED.test_seeds} & {*PILOTS, *full.tuning_seeds, *full.test_seeds}
-    assert deeper.with_seeds(full, 40) == dataclasses.replace(full, test_seeds=tuple(range(3100, 3140)))
-
-
 def test_settings_that_would_be_unfair_or_undefined_are_refused():
-    with pytest.raises(ValueError, match="none in common"):
-        dataclasses.replace(SMALL, test_seeds=(2, 3))
-    with pytest.raises(ValueError, match="two plain_depths at least, in rising order"):
+    with pytest.raises(ValueError, match="at least 2 plain_depths in rising order"):
         dataclasses.replace(SMALL, plain_depths=(3,))
     with pytest.raises(ValueError, match="rising order"):
         dataclasses.replace(SMALL, rates=(0.1, 0.01))

@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 import torch
 
-from bncourse import results
 from bncourse.experiments import depth
 from bncourse.experiments.depth import REDUCED, Outcome, Settings, trained, verdicts
 from bncourse.experiments.depth.initial import (
@@ -18,9 +17,7 @@ from bncourse.experiments.depth.initial import (
     on_normal,
     shortfall,
 )
-from bncourse.experiments.shared import revive
 from bncourse.lab import (
-    Interval,
     MLPEnsemble,
     Normalization,
     difference_of_means,
@@ -30,6 +27,7 @@ from bncourse.lab import (
     ratio_of_means,
 )
 from bncourse.lab.networks import initial_weights
+from tests.experiments.common import interval, read_again
 
 SMALL = Settings(
     depth=3,
@@ -44,7 +42,6 @@ SMALL = Settings(
     test_seeds=(3, 4, 5),
     steps=30,
 )
-PILOTS = set(range(900, 1000))
 
 
 @pytest.fixture(scope="module")
@@ -53,10 +50,6 @@ def small() -> Outcome:
 
 
 # The rule -----------------------------------------------------------------------------------------------------------
-
-
-def interval(low: float, high: float) -> Interval:
-    return Interval((low * high) ** 0.5 if low > 0 else (low + high) / 2, low, high)
 
 
 CLEAR = {
@@ -355,9 +348,7 @@ def test_the_test_part_is_read_at_the_tuned_rate_only(small, monkeypatch):
 
 
 def test_a_run_survives_its_record(small, tmp_path):
-    source = results.provenance("a command", ["numpy"], threads=1, seconds=2)
-    results.save(results.Record("depth", dataclasses.asdict(SMALL), source, dataclasses.asdict(small)), tmp_path)
-    assert Outcome(**revive(results.load("depth", tmp_path).outcome)) == small
+    assert read_again(depth, SMALL, small, tmp_path) == small
 
 
 # The settings -------------------------------------------------------------------------------------------------------
@@ -373,17 +364,7 @@ def test_the_reduced_run_estimates_the_same():
     assert set(REDUCED.rates) <= set(full.rates)
 
 
-def test_seeds_are_fresh_and_apart():
-    full = Settings()
-    assert len(full.test_seeds) >= 24
-    assert not PILOTS & {*full.tuning_seeds, *full.test_seeds}
-    assert not {*REDUCED.tuning_seeds, *REDUCED.test_seeds} & {*PILOTS, *full.tuning_seeds, *full.test_seeds}
-    assert depth.with_seeds(full, 40) == dataclasses.replace(full, test_seeds=tuple(range(1100, 1140)))
-
-
 def test_settings_that_would_be_unfair_or_undefined_are_refused():
-    with pytest.raises(ValueError, match="none in common"):
-        dataclasses.replace(SMALL, test_seeds=(2, 3))
     with pytest.raises(ValueError, match="expected depth 3 among trained_depths"):
         dataclasses.replace(SMALL, trained_depths=(5,))
     with pytest.raises(ValueError, match="rising order"):

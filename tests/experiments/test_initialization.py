@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 
 from bncourse import results
-from bncourse.experiments import initialization
+from bncourse.experiments import ensembles, initialization
 from bncourse.experiments.initialization import REDUCED, Outcome, Settings, training, verdicts
 from bncourse.experiments.initialization.gains import accuracy_range, width, worst_and_best
 from bncourse.experiments.initialization.spread import deviation_ratio, pooled_deviation
 from bncourse.experiments.initialization.training import Cell, Network, many_of_each, one_of_each, train_members
-from bncourse.experiments.shared import revive
 from bncourse.lab import Interval, MLPEnsemble, accuracy, difference_of_means, digits, paired_interval, train
+from tests.experiments.common import interval, read_again
 
 SMALL = Settings(
     hidden=(16, 16),
@@ -27,7 +27,6 @@ SMALL = Settings(
     steps=40,
     target_accuracy=0.6,
 )
-PILOTS = set(range(900, 1000))
 
 
 @pytest.fixture(scope="module")
@@ -41,10 +40,6 @@ def recorded() -> Outcome:
 
 
 # The rules ----------------------------------------------------------------------------------------------------------
-
-
-def interval(low: float, high: float) -> Interval:
-    return Interval((low * high) ** 0.5 if low > 0 else (low + high) / 2, low, high)
 
 
 CLEAR = {
@@ -389,7 +384,7 @@ def test_tuning_never_reads_the_test_part(monkeypatch):
         read.append(set(network.seeds))
         return accuracy(network, x, y)
 
-    monkeypatch.setattr(training, "accuracy", recording_accuracy)
+    monkeypatch.setattr(ensembles, "accuracy", recording_accuracy)
     initialization.run(dataclasses.replace(SMALL, steps=2))
     assert set().union(*read) == set(SMALL.test_seeds)
 
@@ -402,10 +397,7 @@ def test_processes_and_the_cache_change_nothing(small, tmp_path, monkeypatch):
 
 
 def test_a_run_survives_its_record(small, tmp_path):
-    source = results.provenance("a command", ["numpy"], threads=1, seconds=2)
-    record = results.Record("initialization", dataclasses.asdict(SMALL), source, dataclasses.asdict(small))
-    results.save(record, tmp_path)
-    assert Outcome(**revive(results.load("initialization", tmp_path).outcome)) == small
+    assert read_again(initialization, SMALL, small, tmp_path) == small
 
 
 # The settings -------------------------------------------------------------------------------------------------------
@@ -422,18 +414,9 @@ def test_the_reduced_run_estimates_the_same():
     assert set(REDUCED.spread_rates) <= set(full.spread_rates)
 
 
-def test_seeds_are_fresh_and_apart():
-    full = Settings()
-    assert len(full.test_seeds) >= 24
-    assert not PILOTS & {*full.tuning_seeds, *full.test_seeds}
-    assert not {*REDUCED.tuning_seeds, *REDUCED.test_seeds} & {*PILOTS, *full.tuning_seeds, *full.test_seeds}
-    assert initialization.with_seeds(full, 40) == dataclasses.replace(full, test_seeds=tuple(range(1600, 1640)))
-
-
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"test_seeds": (2, 3)}, "none in common"),
         ({"gains": (0.1, 1.0, 5.0)}, "rise by a constant factor"),
         ({"gains": (0.2, 2.0, 20.0)}, "1 among them"),
         ({"rates": (0.1, 0.01)}, "rising order"),

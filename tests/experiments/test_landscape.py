@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 import torch
 
-from bncourse import results
 from bncourse.experiments import landscape
 from bncourse.experiments.landscape import REDUCED, Outcome, Settings, along, places, stalls, verdicts
 from bncourse.experiments.landscape.downhill import Path, way_down
@@ -16,7 +15,6 @@ from bncourse.experiments.landscape.settings import EXAMINED, Along, Case, Varia
 from bncourse.experiments.landscape.shares import difference_of_shares, share
 from bncourse.experiments.landscape.stalls import has_stalled, training_loss, training_part
 from bncourse.experiments.landscape.summary import kind
-from bncourse.experiments.shared import revive
 from bncourse.lab import (
     Interval,
     MLPEnsemble,
@@ -28,6 +26,7 @@ from bncourse.lab import (
     train,
 )
 from bncourse.lab.objective import Batch, losses
+from tests.experiments.common import read_again
 
 RATES = (1e-4, 1e-3)
 SMALL = Settings(
@@ -47,7 +46,6 @@ SMALL = Settings(
     examined=2,
     iterations=12,
 )
-PILOTS = set(range(900, 1000))
 
 
 @pytest.fixture(scope="module")
@@ -396,10 +394,7 @@ def test_rates_are_tuned_without_the_test_seeds(small):
 
 
 def test_a_run_survives_its_record(small, tmp_path):
-    source = results.provenance("a command", ["numpy"], threads=1, seconds=2)
-    record = results.Record("landscape", dataclasses.asdict(SMALL), source, dataclasses.asdict(small))
-    results.save(record, tmp_path)
-    assert Outcome(**revive(results.load("landscape", tmp_path).outcome)) == small
+    assert read_again(landscape, SMALL, small, tmp_path) == small
 
 
 # The settings -------------------------------------------------------------------------------------------------------
@@ -416,16 +411,6 @@ def test_the_reduced_run_estimates_the_same():
     assert full.target_loss == pytest.approx(math.log(10) / 2)
 
 
-def test_seeds_are_fresh_and_apart():
-    full = Settings()
-    assert len(full.test_seeds) >= 24
-    assert not PILOTS & {*full.tuning_seeds, *full.test_seeds}
-    assert not {*REDUCED.tuning_seeds, *REDUCED.test_seeds} & {*PILOTS, *full.tuning_seeds, *full.test_seeds}
-    assert landscape.with_seeds(full, 40) == dataclasses.replace(full, test_seeds=tuple(range(2700, 2740)))
-
-
 def test_settings_that_would_be_unfair_are_refused():
-    with pytest.raises(ValueError, match="none in common"):
-        dataclasses.replace(SMALL, test_seeds=(2, 3))
     with pytest.raises(ValueError, match="in rising order"):
         dataclasses.replace(SMALL, cases=(Case("sigmoid", "sigmoid", 2, 6, 1.0, (0.1, 0.01)),))

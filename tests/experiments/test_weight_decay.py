@@ -5,9 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 
-from bncourse import results
-from bncourse.experiments import weight_decay
-from bncourse.experiments.shared import revive
+from bncourse.experiments import ensembles, weight_decay
 from bncourse.experiments.weight_decay import REDUCED, Equilibrium, Outcome, Settings, dynamics, gains, verdicts
 from bncourse.experiments.weight_decay.dynamics import Followed, Member, by_member, follow, growths, root_mean_square
 from bncourse.experiments.weight_decay.gains import Cell, Way, choose, train_members
@@ -21,6 +19,7 @@ from bncourse.lab import (
     train,
 )
 from bncourse.lab.networks import initial_weights
+from tests.experiments.common import read_again
 
 SMALL = Settings(
     hidden=(16, 16),
@@ -36,7 +35,6 @@ SMALL = Settings(
     trajectory_steps=12,
     growth_steps=40,
 )
-PILOTS = set(range(900, 1000))
 
 
 @pytest.fixture(scope="module")
@@ -264,7 +262,7 @@ def test_choices_are_made_without_the_test_seeds_and_the_test_part(small, monkey
         read.append((len(network.seeds), len(x)))
         return np.full(len(network.seeds), 0.5)
 
-    monkeypatch.setattr(gains, "accuracy", recording_accuracy)
+    monkeypatch.setattr(ensembles, "accuracy", recording_accuracy)
     monkeypatch.setattr("bncourse.experiments.weight_decay.measure.measure_dynamics", lambda *_: _second_part(small))
     other = weight_decay.run(dataclasses.replace(SMALL, test_seeds=(13, 14)))
     assert (other.chosen, other.tuning_accuracy) == (small.chosen, small.tuning_accuracy)
@@ -277,7 +275,7 @@ def _second_part(of: Outcome) -> dict:
 
 
 def test_members_beyond_one_ensemble_are_scored_in_order(monkeypatch):
-    monkeypatch.setattr(gains, "MEMBERS", 3)
+    monkeypatch.setattr(ensembles, "MEMBERS", 3)
     ways = [Way("batch_norm", 0.04, 0.0), Way("none", 0.04, 0.02)]
     found = gains.final_accuracies(
         SMALL, lambda function, cells: [function(cell) for cell in cells], ways, (1, 2, 3, 4), "validation"
@@ -287,10 +285,7 @@ def test_members_beyond_one_ensemble_are_scored_in_order(monkeypatch):
 
 
 def test_a_run_survives_its_record(small, tmp_path):
-    source = results.provenance("a command", ["numpy"], threads=1, seconds=2)
-    content = results.Record("weight_decay", dataclasses.asdict(SMALL), source, dataclasses.asdict(small))
-    results.save(content, tmp_path)
-    assert Outcome(**revive(results.load("weight_decay", tmp_path).outcome)) == small
+    assert read_again(weight_decay, SMALL, small, tmp_path) == small
 
 
 # The settings -------------------------------------------------------------------------------------------------------
@@ -305,10 +300,8 @@ def test_the_reduced_run_estimates_the_same():
     assert set(REDUCED.decays) <= set(full.decays)
 
 
-def test_seeds_are_fresh_and_apart_and_equilibria_are_reached():
+def test_equilibria_are_reached():
     full = Settings()
-    assert not PILOTS & {*full.tuning_seeds, *full.test_seeds}
-    assert not {*REDUCED.tuning_seeds, *REDUCED.test_seeds} & {*PILOTS, *full.tuning_seeds, *full.test_seeds}
     for each in full.equilibria:
         assert each.rate * each.decay / (1 - each.momentum) * full.equilibrium_steps >= 5 - 1e-9
 
@@ -316,10 +309,9 @@ def test_seeds_are_fresh_and_apart_and_equilibria_are_reached():
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"test_seeds": (2, 3)}, "none in common"),
         ({"decays": (0.0, 0.1)}, "expected decays above 0"),
         ({"fixed_rate": 0.02}, "expected fixed_rate 0.02 among the rates"),
-        ({"rates": (0.04, 0.01)}, "expected rates in rising order"),
+        ({"rates": (0.04, 0.01)}, "at least 1 rates in rising order"),
         ({"followed_seeds": 4}, "expected followed_seeds between 2 and 3"),
     ],
 )

@@ -33,7 +33,8 @@ from bncourse import results
 from bncourse.experiments.benefit.measure import run
 from bncourse.experiments.benefit.outcome import Outcome
 from bncourse.experiments.benefit.rules import verdicts
-from bncourse.experiments.benefit.settings import ARMS, SIZES, Settings, with_seeds
+from bncourse.experiments.benefit.settings import SIZES, Settings
+from bncourse.experiments.design import ARMS, with_seeds
 from bncourse.experiments.shared import revive
 
 __all__ = ["ARMS", "REDUCED", "SIZES", "Outcome", "Settings", "recorded", "run", "verdicts", "with_seeds"]

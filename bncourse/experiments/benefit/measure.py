@@ -8,9 +8,11 @@ import numpy as np
 from jaxtyping import Float
 
 from bncourse.experiments.benefit.outcome import Outcome
-from bncourse.experiments.benefit.settings import ARMS, Setting, Settings
+from bncourse.experiments.benefit.settings import Setting, Settings
 from bncourse.experiments.benefit.summary import summarize
 from bncourse.experiments.benefit.training import Cell, train_members
+from bncourse.experiments.design import ARMS
+from bncourse.experiments.ensembles import side_by_side
 from bncourse.lab import restricted_mean, run_all
 
 Place = tuple[Setting, str]
@@ -67,8 +69,8 @@ def _train(
         Cell(
             setting=setting,
             arm=arm,
-            rates=tuple(rate for rate in grid for _ in seeds),
-            seeds=seeds * len(grid),
+            rates=each_rate,
+            seeds=each_seed,
             part=part,
             steps=settings.steps,
             batch_size=settings.batch_size,
@@ -76,6 +78,7 @@ def _train(
             evaluate_every=settings.evaluate_every,
         )
         for (setting, arm), grid in rates.items()
+        for each_rate, each_seed in [side_by_side(grid, seeds)]
     ]
     return {
         place: (found["evaluated_at"], found["accuracy"].reshape(len(grid), len(seeds), -1))

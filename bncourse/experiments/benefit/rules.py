@@ -3,7 +3,7 @@
 from bncourse.experiments.benefit.outcome import Outcome
 from bncourse.experiments.benefit.settings import SIZES
 from bncourse.experiments.shared import Verdict
-from bncourse.experiments.votes import Number, decide, edge_note, number
+from bncourse.experiments.votes import Number, at_edge, decide, edge_note, number
 
 SMALLEST_GROWTH = 1.1
 LOST = 0.25
@@ -42,11 +42,7 @@ def _number(outcome: Outcome, benefit: str, size: str) -> Number:
 def tuned_at_edge(outcome: Outcome, benefit: str, size: str) -> bool:
     """Whether in some setting an arm's best rate for this benefit may lie beyond the grid."""
     chosen = "steps" if benefit == "steps" else "accuracy"
-    return any(
-        rate in (outcome.rates[0], outcome.rates[-1])
-        for setting in outcome.settings[size]
-        for rate in outcome.tuned[setting][chosen].values()
-    )
+    return any(at_edge(outcome.tuned[setting][chosen].values(), outcome.rates) for setting in outcome.settings[size])
 
 
 def runs_are_lost(outcome: Outcome, size: str) -> bool:

@@ -2,7 +2,8 @@
 
 from dataclasses import dataclass, replace
 
-ARMS = {"none": False, "batch_norm": True}
+from bncourse.experiments.design import check_rising, check_seeds
+
 SIZES = ("depth", "width", "digits", "clusters")
 """What is varied: layers, units, training images of the digits, and training points of clusters."""
 
@@ -54,12 +55,8 @@ class Settings:
     evaluate_every: int = 3
 
     def __post_init__(self) -> None:
-        for name in ("depths", "widths", "digits", "clusters", "rates"):
-            values = getattr(self, name)
-            if len(values) < 2 or list(values) != sorted(set(values)):
-                raise ValueError(f"expected two {name} at least, in rising order, got {values}")
-        if set(self.tuning_seeds) & set(self.test_seeds):
-            raise ValueError("expected tuning_seeds and test_seeds to have none in common")
+        check_rising(self, "depths", "widths", "digits", "clusters", "rates", least=2)
+        check_seeds(self)
 
     def values(self, size: str) -> tuple[int, ...]:
         """What one of ``SIZES`` runs over."""
@@ -77,9 +74,3 @@ class Settings:
     def all(self) -> list[Setting]:
         """Every setting, each once."""
         return list(dict.fromkeys(setting for size in SIZES for setting in self.sweep(size)))
-
-
-def with_seeds(settings: Settings, count: int) -> Settings:
-    """The same settings with another number of test seeds."""
-    first = settings.test_seeds[0]
-    return replace(settings, test_seeds=tuple(range(first, first + count)))

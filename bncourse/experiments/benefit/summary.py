@@ -7,7 +7,8 @@ import numpy as np
 from jaxtyping import Float
 
 from bncourse.experiments.benefit.outcome import Outcome
-from bncourse.experiments.benefit.settings import ARMS, SIZES, Setting, Settings
+from bncourse.experiments.benefit.settings import SIZES, Setting, Settings
+from bncourse.experiments.design import ARMS
 from bncourse.lab import Interval, difference_of_means, mean_interval, paired_interval, ratio_of_geometric_means
 
 TEST_PARTS = {"digits": 500, "clusters": 4000}

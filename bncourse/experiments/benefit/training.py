@@ -5,7 +5,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 from jaxtyping import Float
 
-from bncourse.experiments.benefit.settings import ARMS, Setting
+from bncourse.experiments.benefit.settings import Setting
+from bncourse.experiments.design import ARMS
 from bncourse.lab import MLPEnsemble, Split, accuracy, clusters, digits, train
 
 

@@ -27,8 +27,9 @@ Rules; an edge of the grid among an arm's tuned or largest rates makes the claim
 """
 
 from bncourse import results
-from bncourse.experiments.convergence.measure import ARMS, Outcome, Settings, run, with_seeds
+from bncourse.experiments.convergence.measure import Outcome, Settings, run
 from bncourse.experiments.convergence.rules import verdicts
+from bncourse.experiments.design import ARMS, with_seeds
 from bncourse.experiments.shared import revive
 
 __all__ = ["ARMS", "REDUCED", "Outcome", "Settings", "recorded", "run", "verdicts", "with_seeds"]

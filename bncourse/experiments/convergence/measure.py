@@ -1,12 +1,13 @@
 """The settings of the experiment, its run, and what it measures."""
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from jaxtyping import Float
 
+from bncourse.experiments.design import ARMS, check_seeds
 from bncourse.lab import (
     Interval,
     MLPEnsemble,
@@ -25,8 +26,6 @@ from bncourse.lab import (
     steps_to_loss,
     train,
 )
-
-ARMS = {"none": False, "batch_norm": True}
 
 
 @dataclass(frozen=True)
@@ -53,8 +52,7 @@ class Settings:
             raise ValueError(f"expected rates that rise by a constant factor, got {self.rates}")
         if not set(self.pictured_rates) <= set(self.rates):
             raise ValueError(f"expected pictured_rates to be among rates, got {self.pictured_rates}")
-        if set(self.tuning_seeds) & set(self.test_seeds):
-            raise ValueError("expected tuning_seeds and test_seeds to have none in common")
+        check_seeds(self)
 
     @property
     def factor(self) -> float:
@@ -124,15 +122,6 @@ class _Sweep:
     final_accuracy: Float[np.ndarray, "R S"]
     pictured: dict[float, Float[np.ndarray, "S K"]]
     test_accuracy: Float[np.ndarray, "S"] | None
-
-
-def with_seeds(settings: Settings, count: int) -> Settings:
-    """The same settings with another number of test seeds, and half as many for tuning."""
-    return replace(
-        settings,
-        tuning_seeds=tuple(range(100, 100 + max(2, min(count // 2, 100)))),
-        test_seeds=tuple(range(200, 200 + count)),
-    )
 
 
 def run(settings: Settings, *, jobs: int = 1, cache: bool = False, progress: bool = False) -> Outcome:

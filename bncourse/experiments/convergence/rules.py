@@ -1,10 +1,11 @@
 """The decision rules of claims C2, C3 and C4, as the package's docstring states them."""
 
 import math
-from collections.abc import Iterable
 
-from bncourse.experiments.convergence.measure import ARMS, Outcome
+from bncourse.experiments.convergence.measure import Outcome
+from bncourse.experiments.design import ARMS
 from bncourse.experiments.shared import ANSWERS, Answer, Effect, Verdict, side
+from bncourse.experiments.votes import at_edge, edge_note
 
 SMALLEST_SPEEDUP = 1.25
 SMALLEST_RATE_RATIO = 2.0
@@ -33,9 +34,9 @@ def _faster(outcome: Outcome) -> Verdict:
     where = side(tuned, SMALLEST_SPEEDUP)
     reason = f"steps none / batch norm, each at its tuned rate: {tuned}"
     answer: Answer = "inconclusive"
-    at_edge = _at_edge(outcome, outcome.tuned["steps"].values())
-    if at_edge:
-        reason += "; a tuned rate lies at the edge of the grid"
+    edge = at_edge(outcome.tuned["steps"].values(), outcome.rates)
+    if edge:
+        reason += edge_note(edge)
     elif where == "above":
         answer = "qualified" if slower_at else "supported"
         if slower_at:
@@ -52,7 +53,7 @@ def _faster(outcome: Outcome) -> Verdict:
         ratio=True,
         seeds=outcome.seeds,
     )
-    p = 1.0 if at_edge else effect.p_value()
+    p = 1.0 if edge else effect.p_value()
     return Verdict("C2", "faster convergence, fewer steps", answer, reason, (effect,), p)
 
 
@@ -114,7 +115,3 @@ def _insensitive(outcome: Outcome) -> Verdict:
 
 def _censored(outcome: Outcome) -> bool:
     return any(max(outcome.final_accuracy[arm][-1]) >= outcome.target_accuracy for arm in ARMS)
-
-
-def _at_edge(outcome: Outcome, rates: Iterable[float]) -> bool:
-    return not {outcome.rates[0], outcome.rates[-1]}.isdisjoint(rates)

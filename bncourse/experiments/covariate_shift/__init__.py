@@ -55,7 +55,8 @@ from bncourse import results
 from bncourse.experiments.covariate_shift.measure import run
 from bncourse.experiments.covariate_shift.outcome import Outcome
 from bncourse.experiments.covariate_shift.rules import verdicts
-from bncourse.experiments.covariate_shift.settings import Settings, with_seeds
+from bncourse.experiments.covariate_shift.settings import Settings
+from bncourse.experiments.design import with_seeds
 from bncourse.experiments.shared import revive
 
 __all__ = ["REDUCED", "Outcome", "Settings", "recorded", "run", "verdicts", "with_seeds"]

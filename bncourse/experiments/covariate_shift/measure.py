@@ -9,6 +9,7 @@ from bncourse.experiments.covariate_shift.outcome import Outcome, Values
 from bncourse.experiments.covariate_shift.settings import BATCH_NORM, NONE, SHARED, Arm, Case, Settings
 from bncourse.experiments.covariate_shift.summary import summarize
 from bncourse.experiments.covariate_shift.training import Cell, train_members
+from bncourse.experiments.ensembles import side_by_side
 from bncourse.lab import restricted_mean, run_all
 
 Drifts = dict[str, dict[int, float]]
@@ -76,6 +77,7 @@ def _cell(
     read_change: bool = False,
 ) -> Cell:
     """Every seed at every rate, side by side."""
+    each_rate, each_seed = side_by_side(rates, seeds)
     shared: dict[str, Any] = {
         name: getattr(settings, name)
         for name in (
@@ -88,8 +90,8 @@ def _cell(
         depth=case.depth,
         steps=case.steps,
         arm=arm,
-        rates=tuple(rate for rate in rates for _ in seeds),
-        seeds=seeds * len(rates),
+        rates=each_rate,
+        seeds=each_seed,
         read_curve=read_curve,
         read_change=read_change,
         **shared,

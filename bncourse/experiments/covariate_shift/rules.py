@@ -2,7 +2,7 @@
 
 from bncourse.experiments.covariate_shift.outcome import Outcome
 from bncourse.experiments.shared import Verdict
-from bncourse.experiments.votes import Number, decide, edge_note, number
+from bncourse.experiments.votes import Number, at_edge, decide, edge_note, number
 
 SMALLEST_CHANGE_RATIO = 0.8
 SMALLEST_STEPS_RATIO = 1.25
@@ -77,4 +77,4 @@ def tuned_at_edge(outcome: Outcome, case: str) -> bool:
         *(f"{kind} {size:g}" for kind, size in sizes.items()),
         f"frozen {sizes['swinging']:g}",
     ]
-    return any(outcome.tuned[case][arm] in (rates[0], rates[-1]) for arm in arms)
+    return at_edge((outcome.tuned[case][arm] for arm in arms), rates)

@@ -1,7 +1,8 @@
 """The settings of the experiment, and the arms that it compares."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
+from bncourse.experiments.design import check_rising, check_seeds
 from bncourse.lab import Perturbation
 
 
@@ -61,10 +62,7 @@ class Case:
     swinging: tuple[float, ...]
 
     def __post_init__(self) -> None:
-        for name in ("rates", "jumping", "swinging"):
-            values = getattr(self, name)
-            if not values or list(values) != sorted(set(values)):
-                raise ValueError(f"expected {name} in rising order, got {values}")
+        check_rising(self, "rates", "jumping", "swinging")
 
     @property
     def name(self) -> str:
@@ -135,11 +133,4 @@ class Settings:
     curve_every: int = 5
 
     def __post_init__(self) -> None:
-        if set(self.tuning_seeds) & set(self.test_seeds):
-            raise ValueError("expected tuning_seeds and test_seeds to have none in common")
-
-
-def with_seeds(settings: Settings, count: int) -> Settings:
-    """The same settings with another number of test seeds."""
-    first = settings.test_seeds[0]
-    return replace(settings, test_seeds=tuple(range(first, first + count)))
+        check_seeds(self)

@@ -9,7 +9,15 @@ from jaxtyping import Float
 from bncourse.experiments.covariate_shift.outcome import Outcome, Values
 from bncourse.experiments.covariate_shift.settings import SHARED, Settings
 from bncourse.experiments.covariate_shift.training import WINDOW
-from bncourse.lab import Interval, mean_interval, paired_interval, ratio_of_geometric_means, ratio_of_means
+from bncourse.experiments.shared import six_digits
+from bncourse.lab import (
+    Interval,
+    geometric_mean_interval,
+    mean_interval,
+    paired_interval,
+    ratio_of_geometric_means,
+    ratio_of_means,
+)
 
 WHEN = ("initial", "learning")
 PROBED = ("none", "batch_norm", SHARED)
@@ -64,20 +72,20 @@ def by_arm(settings: Settings, horizon: int, arms: Mapping[str, Any], matched: M
         "steps": {name: [step if np.isfinite(step) else None for step in arm["steps"]] for name, arm in arms.items()},
         "mean_steps": {name: mean_interval(np.minimum(arm["steps"], horizon)) for name, arm in arms.items()},
         "drift": {
-            name: {str(lag): _recorded(arm[f"drift {lag}"]) for lag in settings.lags} for name, arm in arms.items()
+            name: {str(lag): six_digits(arm[f"drift {lag}"]) for lag in settings.lags} for name, arm in arms.items()
         },
-        "validation_accuracy": {name: _recorded(arm["validation_accuracy"]) for name, arm in arms.items()},
+        "validation_accuracy": {name: six_digits(arm["validation_accuracy"]) for name, arm in arms.items()},
         "curves": {name: [mean_interval(column) for column in arms[name]["curve"].T] for name in pictured},
         "change": {
-            name: {when: _recorded(np.exp(np.nanmean(np.log(change[when]), axis=1))) for when in WHEN}
+            name: {when: six_digits(np.exp(np.nanmean(np.log(change[when]), axis=1))) for when in WHEN}
             for name, change in changes.items()
         },
         "cosine": {
-            name: {when: _recorded(np.nanmean(arms[name][f"cosine {when}"], axis=1)) for when in WHEN}
+            name: {when: six_digits(np.nanmean(arms[name][f"cosine {when}"], axis=1)) for when in WHEN}
             for name in PROBED
         },
         "change_by_layer": {
-            name: {when: [geometric_mean(column) for column in change[when].T] for when in WHEN}
+            name: {when: [geometric_mean_interval(column) for column in change[when].T] for when in WHEN}
             for name, change in changes.items()
         },
     }
@@ -120,11 +128,6 @@ def estimates(
     return found
 
 
-def geometric_mean(values: Float[np.ndarray, "S"]) -> Interval:
-    """Of positive values over seeds, with its interval."""
-    return paired_interval(values, np.ones_like(values), ratio_of_geometric_means)
-
-
 def _restricted(steps: list[float | None], horizon: int) -> Float[np.ndarray, "S"]:
     return np.array([horizon if step is None else step for step in steps], dtype=float)
 
@@ -132,8 +135,3 @@ def _restricted(steps: list[float | None], horizon: int) -> Float[np.ndarray, "S
 def _held(change: Float[np.ndarray, "S L"]) -> Float[np.ndarray, "S L"]:
     """Relative changes within six decades of 1, so that a layer that stood still or blew up has a logarithm."""
     return np.asarray(np.clip(change, SMALLEST_CHANGE, 1 / SMALLEST_CHANGE))
-
-
-def _recorded(values: Float[np.ndarray, "S"]) -> list[float]:
-    """Six digits of each, which keep a record short; estimates are made of these."""
-    return [float(f"{value:.6g}") for value in values.tolist()]

@@ -33,7 +33,8 @@ from bncourse import results
 from bncourse.experiments.deeper.measure import run
 from bncourse.experiments.deeper.outcome import Outcome
 from bncourse.experiments.deeper.rules import verdicts
-from bncourse.experiments.deeper.settings import NETWORKS, Settings, with_seeds
+from bncourse.experiments.deeper.settings import NETWORKS, Settings
+from bncourse.experiments.design import with_seeds
 from bncourse.experiments.shared import revive
 
 __all__ = ["NETWORKS", "REDUCED", "Outcome", "Settings", "recorded", "run", "verdicts", "with_seeds"]

@@ -10,11 +10,11 @@ from jaxtyping import Bool, Float
 
 from bncourse.experiments.deeper.outcome import Outcome
 from bncourse.experiments.deeper.settings import NETWORKS, Settings
+from bncourse.experiments.ensembles import final_accuracy, side_by_side
 from bncourse.lab import (
-    Interval,
     MLPEnsemble,
-    accuracy,
     digits,
+    geometric_mean_interval,
     mean_interval,
     paired_interval,
     ratio_of_geometric_means,
@@ -76,9 +76,7 @@ def train_members(cell: Cell) -> dict[str, Float[np.ndarray, "S"]]:
         skip_init=kind.skip_init,
     )
     history = train(network, data, cell.rates, cell.steps, cell.batch_size, cell.momentum, evaluate_every=cell.steps)
-    if cell.part == "test":
-        return {"accuracy": accuracy(network, data.test_x, data.test_y)}
-    return {"accuracy": history.validation_accuracy[:, -1]}
+    return {"accuracy": final_accuracy(network, history, data, cell.part)}
 
 
 def largest_depth(depths: Sequence[int], works: Bool[np.ndarray, "D S"]) -> Float[np.ndarray, "S"]:
@@ -91,11 +89,12 @@ def _cell(
     settings: Settings, network: str, depth: int, rates: tuple[float, ...], seeds: tuple[int, ...], part: str
 ) -> Cell:
     """Every seed at every rate, side by side."""
+    each_rate, each_seed = side_by_side(rates, seeds)
     return Cell(
         network=network,
         depth=depth,
-        rates=tuple(rate for rate in rates for _ in seeds),
-        seeds=seeds * len(rates),
+        rates=each_rate,
+        seeds=each_seed,
         width=settings.width,
         steps=settings.steps,
         batch_size=settings.batch_size,
@@ -132,13 +131,9 @@ def _summarize(
         test_accuracy={network: rows.tolist() for network, rows in test.items()},
         mean_accuracy={network: [mean_interval(row) for row in rows] for network, rows in test.items()},
         largest={network: values.tolist() for network, values in largest.items()},
-        reached={network: _geometric_mean(values) for network, values in largest.items()},
+        reached={network: geometric_mean_interval(values) for network, values in largest.items()},
         estimates={
             name: paired_interval(largest[first], largest[second], ratio_of_geometric_means)
             for name, (first, second) in RATIOS.items()
         },
     )
-
-
-def _geometric_mean(values: Float[np.ndarray, "S"]) -> Interval:
-    return paired_interval(values, np.ones_like(values), ratio_of_geometric_means)

@@ -7,7 +7,7 @@ import numpy as np
 from bncourse.experiments.deeper.measure import RATIOS
 from bncourse.experiments.deeper.outcome import Outcome
 from bncourse.experiments.shared import Verdict
-from bncourse.experiments.votes import Number, decide, edge_note, number
+from bncourse.experiments.votes import Number, at_edge, decide, edge_note, number
 
 SMALLEST_RATIO = 1.5
 TRAINS = 0.5
@@ -52,8 +52,6 @@ def tuned_at_edge(outcome: Outcome, network: str) -> bool:
     """Whether at some depth, where some seeds do not work, a rate beyond the grid might do better."""
     rows = zip(outcome.tuned[network], outcome.tuning_accuracy[network], outcome.test_accuracy[network], strict=True)
     return any(
-        rate in (outcome.rates[0], outcome.rates[-1])
-        and max(scores) >= TRAINS
-        and min(accuracies) < outcome.target_accuracy
+        at_edge([rate], outcome.rates) and max(scores) >= TRAINS and min(accuracies) < outcome.target_accuracy
         for rate, scores, accuracies in rows
     )

@@ -1,6 +1,8 @@
 """The settings of the experiment, and the networks that it compares."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+
+from bncourse.experiments.design import check_rising, check_seeds
 
 
 @dataclass(frozen=True)
@@ -53,19 +55,9 @@ class Settings:
     target_accuracy: float = 0.9
 
     def __post_init__(self) -> None:
-        for name in ("plain_depths", "residual_depths", "rates"):
-            values = getattr(self, name)
-            if len(values) < 2 or list(values) != sorted(set(values)):
-                raise ValueError(f"expected two {name} at least, in rising order, got {values}")
-        if set(self.tuning_seeds) & set(self.test_seeds):
-            raise ValueError("expected tuning_seeds and test_seeds to have none in common")
+        check_rising(self, "plain_depths", "residual_depths", "rates", least=2)
+        check_seeds(self)
 
     def depths(self, network: str) -> tuple[int, ...]:
         """The sweep of one of ``NETWORKS``."""
         return self.residual_depths if NETWORKS[network].residual else self.plain_depths
-
-
-def with_seeds(settings: Settings, count: int) -> Settings:
-    """The same settings with another number of test seeds."""
-    first = settings.test_seeds[0]
-    return replace(settings, test_seeds=tuple(range(first, first + count)))

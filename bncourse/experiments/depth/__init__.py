@@ -40,7 +40,8 @@ from bncourse import results
 from bncourse.experiments.depth.measure import run
 from bncourse.experiments.depth.outcome import Outcome
 from bncourse.experiments.depth.rules import verdicts
-from bncourse.experiments.depth.settings import ARMS, Settings, with_seeds
+from bncourse.experiments.depth.settings import Settings
+from bncourse.experiments.design import ARMS, with_seeds
 from bncourse.experiments.shared import revive
 
 __all__ = ["ARMS", "REDUCED", "Outcome", "Settings", "recorded", "run", "verdicts", "with_seeds"]

@@ -7,7 +7,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from bncourse.experiments.depth.settings import ARMS, Settings
+from bncourse.experiments.depth.settings import Settings
+from bncourse.experiments.design import ARMS
 from bncourse.lab import Gradients, MLPEnsemble, digits, measure
 from bncourse.lab.training import batch_indices
 

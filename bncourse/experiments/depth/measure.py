@@ -6,9 +6,11 @@ import numpy as np
 
 from bncourse.experiments.depth.initial import gradient_norms, initial_cells
 from bncourse.experiments.depth.outcome import Outcome
-from bncourse.experiments.depth.settings import ARMS, Case, Settings
+from bncourse.experiments.depth.settings import Case, Settings
 from bncourse.experiments.depth.summary import Trained, summarize
 from bncourse.experiments.depth.trained import TrainedCell, train_members
+from bncourse.experiments.design import ARMS
+from bncourse.experiments.ensembles import side_by_side
 from bncourse.lab import run_all
 
 
@@ -39,13 +41,14 @@ def _cell(
     settings: Settings, case: Case, arm: str, rates: tuple[float, ...], seeds: tuple[int, ...], read_all: bool = False
 ) -> TrainedCell:
     """Every seed at every rate, side by side."""
+    each_rate, each_seed = side_by_side(rates, seeds)
     return TrainedCell(
         activation=case.activation,
         depth=case.depth,
         gain=case.gain,
         batch_norm=ARMS[arm],
-        rates=tuple(rate for rate in rates for _ in seeds),
-        seeds=seeds * len(rates),
+        rates=each_rate,
+        seeds=each_seed,
         width=settings.width,
         steps=settings.steps,
         batch_size=settings.batch_size,

@@ -4,7 +4,7 @@ import numpy as np
 
 from bncourse.experiments.depth.outcome import Outcome
 from bncourse.experiments.shared import Verdict
-from bncourse.experiments.votes import Number, decide, edge_note, number
+from bncourse.experiments.votes import Number, at_edge, decide, edge_note, number
 
 SMALLEST_DECADES = 1.0
 SMALLEST_ACCURACY = 0.05
@@ -120,7 +120,7 @@ def _saturation(outcome: Outcome) -> Verdict:
 def tuned_at_edge(outcome: Outcome, case: str) -> bool:
     """Whether an arm's best rate may lie beyond the grid; not if it trains at no rate, where the best means nothing."""
     return any(
-        rate in (outcome.rates[0], outcome.rates[-1]) and max(outcome.tuning_accuracy[case][arm]) >= TRAINS
+        at_edge([rate], outcome.rates) and max(outcome.tuning_accuracy[case][arm]) >= TRAINS
         for arm, rate in outcome.tuned[case].items()
     )
 

@@ -1,8 +1,8 @@
 """The settings of the experiment, and the networks that it trains."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
-ARMS = {"none": False, "batch_norm": True}
+from bncourse.experiments.design import check_rising, check_seeds
 
 
 @dataclass(frozen=True)
@@ -53,13 +53,11 @@ class Settings:
     momentum: float = 0.9
 
     def __post_init__(self) -> None:
-        if set(self.tuning_seeds) & set(self.test_seeds):
-            raise ValueError("expected tuning_seeds and test_seeds to have none in common")
+        check_seeds(self)
         for name in ("depths", "trained_depths"):
             if self.depth not in getattr(self, name):
                 raise ValueError(f"expected depth {self.depth} among {name}, got {getattr(self, name)}")
-        if list(self.rates) != sorted(set(self.rates)):
-            raise ValueError(f"expected rates in rising order, got {self.rates}")
+        check_rising(self, "rates")
 
     def case(self, activation: str, gain: float = 1.0) -> Case:
         """The network of ``depth`` layers, on which estimands rest."""
@@ -69,9 +67,3 @@ class Settings:
         """All networks that are trained."""
         plain = [Case(activation, depth) for activation in ("sigmoid", "tanh") for depth in self.trained_depths]
         return [*plain, self.case("tanh", self.large_gain), self.case("relu")]
-
-
-def with_seeds(settings: Settings, count: int) -> Settings:
-    """The same settings with another number of test seeds."""
-    first = settings.test_seeds[0]
-    return replace(settings, test_seeds=tuple(range(first, first + count)))

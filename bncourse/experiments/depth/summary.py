@@ -17,11 +17,14 @@ from bncourse.experiments.depth.initial import (
     shortfall,
 )
 from bncourse.experiments.depth.outcome import Outcome
-from bncourse.experiments.depth.settings import ARMS, Settings
+from bncourse.experiments.depth.settings import Settings
 from bncourse.experiments.depth.trained import spread
+from bncourse.experiments.design import ARMS
+from bncourse.experiments.shared import six_digits
 from bncourse.lab import (
     Interval,
     difference_of_means,
+    geometric_mean_interval,
     mean_interval,
     paired_interval,
     ratio_of_geometric_means,
@@ -63,14 +66,14 @@ def summarize(settings: Settings, gradients: Gradients, trained: Mapping[str, Ma
     saturated = {when: read(f"saturated_{when}") for when in WHEN}
     values: dict[str, Any] = {
         "gradient_ratio": {
-            activation: {arm: [_recorded(ratio(activation, depth, arm)) for depth in settings.depths] for arm in ARMS}
+            activation: {arm: [six_digits(ratio(activation, depth, arm)) for depth in settings.depths] for arm in ARMS}
             for activation in ("sigmoid", "tanh")
         },
-        "growth": {network: {arm: _recorded(growth(network, arm)) for arm in ARMS} for network in NETWORKS},
-        "test_accuracy": _each_arm(read("test_accuracy"), _recorded),
-        "update_spread": _each_arm(read("log_updates"), lambda logs: _recorded(spread(logs))),
+        "growth": {network: {arm: six_digits(growth(network, arm)) for arm in ARMS} for network in NETWORKS},
+        "test_accuracy": _each_arm(read("test_accuracy"), six_digits),
+        "update_spread": _each_arm(read("log_updates"), lambda logs: six_digits(spread(logs))),
         "saturated": {
-            when: _each_arm(cases, lambda share: _recorded(share.mean(axis=1))) for when, cases in saturated.items()
+            when: _each_arm(cases, lambda share: six_digits(share.mean(axis=1))) for when, cases in saturated.items()
         },
     }
     deepest = {case.name for case in settings.cases() if case.depth == settings.depth}
@@ -81,19 +84,19 @@ def summarize(settings: Settings, gradients: Gradients, trained: Mapping[str, Ma
         batches=list(settings.normal_batches),
         growth_by_size={
             str(width): [
-                geometric_mean(growth("relu plain", "batch_norm", width=width, batch_size=batch_size))
+                geometric_mean_interval(growth("relu plain", "batch_norm", width=width, batch_size=batch_size))
                 for batch_size in settings.normal_batches
             ]
             for width in settings.normal_widths
         },
         gains=list(settings.normal_gains),
         growth_by_gain={
-            arm: [geometric_mean(growth("relu plain", arm, gain=gain)) for gain in settings.normal_gains]
+            arm: [geometric_mean_interval(growth("relu plain", arm, gain=gain)) for gain in settings.normal_gains]
             for arm in ARMS
         },
         rates=list(settings.rates),
         tuning_accuracy={
-            case: {arm: _recorded(each.scores) for arm, each in arms.items()} for case, arms in trained.items()
+            case: {arm: six_digits(each.scores) for arm, each in arms.items()} for case, arms in trained.items()
         },
         tuned={case: {arm: each.rate for arm, each in arms.items()} for case, arms in trained.items()},
         saturated_by_layer={
@@ -122,7 +125,7 @@ def estimates(settings: Settings, values: Mapping[str, Any]) -> dict[str, Interv
     sigmoid, relu = settings.case("sigmoid").name, settings.case("relu").name
     accuracies, spreads, growth = values["test_accuracy"][sigmoid], values["update_spread"][relu], values["growth"]
     found["sigmoid_accuracy_difference"] = paired(accuracies, "batch_norm", "none", difference_of_means)
-    found["plain_growth"] = geometric_mean(np.array(growth["relu plain"]["batch_norm"]))
+    found["plain_growth"] = geometric_mean_interval(np.array(growth["relu plain"]["batch_norm"]))
     found["branch_growth_ratio"] = paired(growth["relu pre"], "none", "batch_norm", ratio_of_geometric_means)
     found["spread_ratio"] = paired(spreads, "none", "batch_norm", ratio_of_means)
     for size, gain in (("large", settings.large_gain), ("usual", 1.0)):
@@ -132,19 +135,9 @@ def estimates(settings: Settings, values: Mapping[str, Any]) -> dict[str, Interv
     return found
 
 
-def geometric_mean(values: Float[np.ndarray, "S"]) -> Interval:
-    """Of positive values over seeds, with its interval."""
-    return paired_interval(values, np.ones_like(values), ratio_of_geometric_means)
-
-
 def _each_arm(cases: Mapping[str, Mapping[str, Any]], function: Callable[[Any], Any]) -> dict[str, dict[str, Any]]:
     return {case: {arm: function(values) for arm, values in arms.items()} for case, arms in cases.items()}
 
 
 def _by_layer(values: Float[np.ndarray, "S L"]) -> list[Interval]:
     return [mean_interval(column) for column in values.T]
-
-
-def _recorded(values: Float[np.ndarray, "S"]) -> list[float]:
-    """Six digits of each, which keep a record short; estimates are made of these."""
-    return [float(f"{value:.6g}") for value in values.tolist()]

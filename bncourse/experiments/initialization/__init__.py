@@ -40,10 +40,11 @@ it, qualified if some do and others, else inconclusive.
 """
 
 from bncourse import results
+from bncourse.experiments.design import ARMS, with_seeds
 from bncourse.experiments.initialization.measure import run
 from bncourse.experiments.initialization.outcome import Outcome
 from bncourse.experiments.initialization.rules import verdicts
-from bncourse.experiments.initialization.settings import ARMS, Settings, with_seeds
+from bncourse.experiments.initialization.settings import Settings
 from bncourse.experiments.shared import revive
 
 __all__ = ["ARMS", "REDUCED", "Outcome", "Settings", "recorded", "run", "verdicts", "with_seeds"]

@@ -1,13 +1,11 @@
 """The decision rules of claims C5, C17 and C23, as the package's docstring states them."""
 
-from collections.abc import Iterable, Sequence
-
 import numpy as np
 
 from bncourse.experiments.initialization.gains import RATES
 from bncourse.experiments.initialization.outcome import Outcome
 from bncourse.experiments.shared import Answer, Effect, Side, Verdict, side
-from bncourse.experiments.votes import Number, decide, edge_note, number
+from bncourse.experiments.votes import Number, at_edge, decide, edge_note, number
 from bncourse.lab import Interval
 
 SMALLEST_DECADES = 0.5
@@ -48,9 +46,9 @@ def _insensitive(outcome: Outcome) -> Verdict:
 
 
 def _consistent(outcome: Outcome) -> Verdict:
-    numbers, shown, at_edge = [], [], False
+    numbers, shown, any_edge = [], [], False
     for data, rates in outcome.spread_tuned.items():
-        edge = _at_edge(rates.values(), outcome.spread_rates)
+        edge = at_edge(rates.values(), outcome.spread_rates)
         found = number(
             f"standard deviation of test accuracy over initializations without batch norm / with it, {data}",
             outcome.estimates[f"{data} spread ratio"],
@@ -63,10 +61,10 @@ def _consistent(outcome: Outcome) -> Verdict:
         numbers.append(found)
         deviations = (f"{100 * outcome.deviation[data][arm].estimate:.2f}" for arm in ("none", "batch_norm"))
         shown.append(f"{' / '.join(deviations)} points on {data}, a ratio of {found.effect}")
-        at_edge |= edge
+        any_edge |= edge
     reason = (
         f"standard deviation of test accuracy over initializations, none / batch norm: {'; '.join(shown)}"
-        f"{edge_note(at_edge)}"
+        f"{edge_note(any_edge)}"
     )
     return decide("C17", "more consistent, reproducible results across initializations", reason, numbers)
 
@@ -85,7 +83,7 @@ def _unimportant(outcome: Outcome) -> Verdict:
 
     plain, rescaled = ([effect(rate, suffix) for rate in RATES] for suffix in ("", " rescaled"))
     sides = {each.name: _side(each) for each in (*plain, *rescaled)}
-    edge = _at_edge([outcome.tuned["batch_norm"]], outcome.rates)
+    edge = at_edge([outcome.tuned["batch_norm"]], outcome.rates)
     both_above = [
         pair for pair in zip(plain, rescaled, strict=True) if {sides[each.name] for each in pair} == {"above"}
     ]
@@ -113,20 +111,16 @@ def _unimportant(outcome: Outcome) -> Verdict:
 
 def tuned_at_edge(outcome: Outcome) -> bool:
     """Whether an arm's best rate at gain 1 may lie beyond the grid."""
-    return _at_edge(outcome.tuned.values(), outcome.rates)
+    return at_edge(outcome.tuned.values(), outcome.rates)
 
 
 def retuned_at_edge(outcome: Outcome) -> bool:
     """Whether some arm that trains at a gain, but does not work, might work at a rate beyond the grid."""
     return any(
-        TRAINS <= max(scores) < outcome.target_accuracy and _at_edge([rate], outcome.rates)
+        TRAINS <= max(scores) < outcome.target_accuracy and at_edge([rate], outcome.rates)
         for arm, rates in outcome.retuned.items()
         for rate, scores in zip(rates, outcome.tuning_accuracy[arm], strict=True)
     )
-
-
-def _at_edge(chosen: Iterable[float], grid: Sequence[float]) -> bool:
-    return not {grid[0], grid[-1]}.isdisjoint(chosen)
 
 
 def _side(effect: Effect) -> Side:

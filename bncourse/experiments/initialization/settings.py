@@ -1,11 +1,11 @@
 """The settings of the experiment."""
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
-ARMS = {"none": False, "batch_norm": True}
+from bncourse.experiments.design import check_rising, check_seeds
 
 
 @dataclass(frozen=True)
@@ -41,11 +41,8 @@ class Settings:
     def __post_init__(self) -> None:
         if len(self.gains) < 2 or not np.allclose(np.diff(np.log10(self.gains)), self.decades) or 1 not in self.gains:
             raise ValueError(f"expected gains that rise by a constant factor, 1 among them, got {self.gains}")
-        for name in ("rates", "spread_rates"):
-            if list(getattr(self, name)) != sorted(set(getattr(self, name))):
-                raise ValueError(f"expected {name} in rising order, got {getattr(self, name)}")
-        if set(self.tuning_seeds) & set(self.test_seeds):
-            raise ValueError("expected tuning_seeds and test_seeds to have none in common")
+        check_rising(self, "rates", "spread_rates")
+        check_seeds(self)
         if self.initializations < 2:
             raise ValueError(f"expected two initializations at least, for a spread, got {self.initializations}")
 
@@ -53,9 +50,3 @@ class Settings:
     def decades(self) -> float:
         """From one gain to the next."""
         return math.log10(self.gains[1] / self.gains[0])
-
-
-def with_seeds(settings: Settings, count: int) -> Settings:
-    """The same settings with another number of test seeds."""
-    first = settings.test_seeds[0]
-    return replace(settings, test_seeds=tuple(range(first, first + count)))

@@ -5,7 +5,8 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from bncourse.experiments.initialization.settings import ARMS, Settings
+from bncourse.experiments.design import ARMS
+from bncourse.experiments.initialization.settings import Settings
 from bncourse.experiments.initialization.training import Network, Score, lists, many_of_each, recorded_values
 from bncourse.lab import Interval, paired_interval, ratio_of_means
 

@@ -8,13 +8,13 @@ from typing import Any, Protocol
 import numpy as np
 from jaxtyping import Float
 
-from bncourse.experiments.initialization.settings import ARMS, Settings
-from bncourse.lab import MLPEnsemble, accuracy, clusters, digits, train
+from bncourse.experiments.design import ARMS
+from bncourse.experiments.ensembles import final_accuracy, portions
+from bncourse.experiments.initialization.settings import Settings
+from bncourse.lab import MLPEnsemble, clusters, digits, train
 
 DATA = {"digits": digits, "clusters": clusters}
 CLASSES = 10
-MEMBERS = 64
-"""In one ensemble: with more, a step's values no longer fit into the processor's cache."""
 
 
 @dataclass(frozen=True)
@@ -92,7 +92,7 @@ def final_accuracies(
     cells = []
     for _, alike in groupby(asked, key=_kind):
         members = [(network, replicate) for network in alike for replicate in replicates]
-        cells += [_cell(settings, members[start : start + MEMBERS], part) for start in range(0, len(members), MEMBERS)]
+        cells += [_cell(settings, some, part) for some in portions(members)]
     found = [each["accuracy"] for each in run_all(train_members, cells)]
     values = np.concatenate([np.empty(0), *found]).reshape(len(asked), len(replicates))
     return dict(zip(asked, values, strict=True))
@@ -138,9 +138,7 @@ def train_members(cell: Cell) -> dict[str, Float[np.ndarray, "S"]]:
         evaluate_every=cell.steps,
         hidden_rates=cell.hidden_rates,
     )
-    if cell.part == "test":
-        return {"accuracy": accuracy(network, data.test_x, data.test_y)}
-    return {"accuracy": history.validation_accuracy[:, -1]}
+    return {"accuracy": final_accuracy(network, history, data, cell.part)}
 
 
 def recorded_values(accuracies: Float[np.ndarray, "S"]) -> list[float]:

@@ -46,10 +46,11 @@ smaller and larger, with which the same function begins.
 from dataclasses import replace
 
 from bncourse import results
+from bncourse.experiments.design import ARMS, with_seeds
 from bncourse.experiments.landscape.measure import run
 from bncourse.experiments.landscape.outcome import Outcome
 from bncourse.experiments.landscape.rules import verdicts
-from bncourse.experiments.landscape.settings import ARMS, CASES, Along, Settings, Variant, with_seeds
+from bncourse.experiments.landscape.settings import CASES, Along, Settings, Variant
 from bncourse.experiments.shared import revive
 
 __all__ = ["ARMS", "REDUCED", "Outcome", "Settings", "recorded", "run", "verdicts", "with_seeds"]

@@ -8,10 +8,12 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
+from bncourse.experiments.design import ARMS
+from bncourse.experiments.ensembles import side_by_side
 from bncourse.experiments.landscape.along import along_cells, measure_along
 from bncourse.experiments.landscape.outcome import Outcome
 from bncourse.experiments.landscape.places import Examination, train_and_examine
-from bncourse.experiments.landscape.settings import ARMS, EXAMINED, Case, Settings
+from bncourse.experiments.landscape.settings import EXAMINED, Case, Settings
 from bncourse.experiments.landscape.stalls import CLASSES, Training, final_losses, has_stalled
 from bncourse.experiments.landscape.summary import Examined, Stalls, summarize
 from bncourse.lab import run_all
@@ -72,14 +74,15 @@ def _scores(loss: Float[np.ndarray, "..."], case: Case) -> Float[np.ndarray, "R"
 
 def _cell(settings: Settings, case: Case, arm: str, rates: tuple[float, ...], seeds: tuple[int, ...]) -> Training:
     """Every seed at every rate, side by side."""
+    each_rate, each_seed = side_by_side(rates, seeds)
     return Training(
         activation=case.activation,
         depth=case.depth,
         width=case.width,
         gain=case.gain,
         batch_norm=ARMS[arm],
-        rates=tuple(rate for rate in rates for _ in seeds),
-        seeds=seeds * len(rates),
+        rates=each_rate,
+        seeds=each_seed,
         steps=settings.steps,
         batch_size=settings.batch_size,
         momentum=settings.momentum,

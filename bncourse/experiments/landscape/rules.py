@@ -3,7 +3,7 @@
 from bncourse.experiments.landscape.outcome import Outcome
 from bncourse.experiments.landscape.settings import EXAMINED
 from bncourse.experiments.shared import Verdict
-from bncourse.experiments.votes import decide, edge_note, number
+from bncourse.experiments.votes import at_edge, decide, edge_note, number
 
 SMALLEST_DIFFERENCE = 0.1
 SMALLEST_SHARE = 0.5
@@ -20,9 +20,9 @@ def verdicts(outcome: Outcome) -> list[Verdict]:
             seeds=outcome.seeds,
             no_effect=0,
             smallest=SMALLEST_DIFFERENCE,
-            decidable=not at_edge,
+            decidable=not edge,
         )
-        for case, at_edge in edges.items()
+        for case, edge in edges.items()
     ]
     stuck = [
         number(
@@ -50,6 +50,6 @@ def tuned_at_edge(outcome: Outcome, case: str) -> bool:
     if len(rates) == 1:
         return True
     return any(
-        rate in (rates[0], rates[-1]) and min(outcome.tuning_loss[case][arm]) <= TRAINS
+        at_edge([rate], rates) and min(outcome.tuning_loss[case][arm]) <= TRAINS
         for arm, rate in outcome.tuned[case].items()
     )

@@ -1,9 +1,9 @@
 """The settings of the experiment, and the networks that it trains."""
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
-ARMS = {"none": False, "batch_norm": True}
+from bncourse.experiments.design import check_rising, check_seeds
 
 EXAMINED = ("sigmoid", "tanh", "narrow relu")
 """Cases in which runs that stall without batch norm are examined."""
@@ -105,18 +105,10 @@ class Settings:
     iterations: int = 100
 
     def __post_init__(self) -> None:
-        if set(self.tuning_seeds) & set(self.test_seeds):
-            raise ValueError("expected tuning_seeds and test_seeds to have none in common")
+        check_seeds(self)
         for case in self.cases:
-            if list(case.rates) != sorted(set(case.rates)):
-                raise ValueError(f"expected rates of {case.name} in rising order, got {case.rates}")
+            check_rising(case, "rates")
 
     def case(self, name: str) -> Case:
         """The case of this name."""
         return next(case for case in self.cases if case.name == name)
-
-
-def with_seeds(settings: Settings, count: int) -> Settings:
-    """The same settings with another number of test seeds."""
-    first = settings.test_seeds[0]
-    return replace(settings, test_seeds=tuple(range(first, first + count)))

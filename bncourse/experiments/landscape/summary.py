@@ -11,7 +11,8 @@ from bncourse.experiments.landscape.outcome import Outcome, Values
 from bncourse.experiments.landscape.places import PATH_EVERY
 from bncourse.experiments.landscape.settings import EXAMINED, Settings
 from bncourse.experiments.landscape.shares import difference_of_shares, share
-from bncourse.lab import Interval, mean_interval, paired_interval, ratio_of_geometric_means
+from bncourse.experiments.shared import six_digits
+from bncourse.lab import Interval, geometric_mean_interval, mean_interval, paired_interval, ratio_of_geometric_means
 
 LOWERED = 0.9
 RISE = 0.01
@@ -166,14 +167,9 @@ def estimates(
 
 
 def _means(quantity: str, values: Float[np.ndarray, "S K"]) -> list[Interval]:
-    return [
-        paired_interval(column, np.ones_like(column), ratio_of_geometric_means)
-        if quantity in _POSITIVE
-        else mean_interval(column)
-        for column in values.T
-    ]
+    return [geometric_mean_interval(column) if quantity in _POSITIVE else mean_interval(column) for column in values.T]
 
 
 def _recorded(values: Float[np.ndarray, "S"]) -> Values:
-    """Six digits of each, which keep a record short."""
-    return [float(f"{value:.6g}") if np.isfinite(value) else None for value in values.tolist()]
+    """Six digits of each; None where a run has none."""
+    return [value if np.isfinite(value) else None for value in six_digits(values)]

@@ -42,11 +42,12 @@ hidden layers, over 24 seeds:
 """
 
 from bncourse import results
+from bncourse.experiments.design import ARMS
 from bncourse.experiments.shared import revive
 from bncourse.experiments.weight_decay.measure import run
 from bncourse.experiments.weight_decay.outcome import Outcome
 from bncourse.experiments.weight_decay.rules import verdicts
-from bncourse.experiments.weight_decay.settings import ARMS, Equilibrium, Settings, with_seeds
+from bncourse.experiments.weight_decay.settings import Equilibrium, Settings, with_seeds
 
 __all__ = ["ARMS", "REDUCED", "Equilibrium", "Outcome", "Settings", "recorded", "run", "verdicts", "with_seeds"]
 

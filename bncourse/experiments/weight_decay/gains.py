@@ -7,12 +7,12 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from bncourse.experiments.weight_decay.settings import ARMS, Settings
-from bncourse.lab import MLPEnsemble, accuracy, clusters, difference_of_means, mean_interval, paired_interval, train
+from bncourse.experiments.design import ARMS
+from bncourse.experiments.ensembles import final_accuracy, portions
+from bncourse.experiments.weight_decay.settings import Settings
+from bncourse.lab import MLPEnsemble, clusters, difference_of_means, mean_interval, paired_interval, train
 
 CLASSES = 10
-MEMBERS = 64
-"""In one ensemble: with more, a step's values no longer fit into the processor's cache."""
 
 GAINS = {"fixed": ("fixed decayed", "fixed plain"), "added": ("added", "plain"), "retuned": ("retuned", "plain")}
 """The settings whose difference each gain is."""
@@ -114,8 +114,8 @@ def final_accuracies(
     cells = []
     for arm in dict.fromkeys(way.arm for way in asked):
         members = [(way, seed) for way in asked if way.arm == arm for seed in seeds]
-        for start in range(0, len(members), MEMBERS):
-            some, some_seeds = zip(*members[start : start + MEMBERS], strict=True)
+        for portion in portions(members):
+            some, some_seeds = zip(*portion, strict=True)
             cells.append(
                 Cell(
                     arm=arm,
@@ -148,6 +148,4 @@ def train_members(cell: Cell) -> dict[str, Float[np.ndarray, "S"]]:
         evaluate_every=cell.steps,
         weight_decay=cell.decays,
     )
-    if cell.part == "test":
-        return {"accuracy": accuracy(network, data.test_x, data.test_y)}
-    return {"accuracy": history.validation_accuracy[:, -1]}
+    return {"accuracy": final_accuracy(network, history, data, cell.part)}

@@ -1,7 +1,7 @@
 """The decision rule of claim C14, as the package's docstring states it."""
 
 from bncourse.experiments.shared import Verdict
-from bncourse.experiments.votes import Number, decide, edge_note, number
+from bncourse.experiments.votes import Number, at_edge, decide, edge_note, number
 from bncourse.experiments.weight_decay.outcome import Outcome
 from bncourse.lab import Interval
 
@@ -21,7 +21,7 @@ def verdicts(outcome: Outcome) -> list[Verdict]:
     return [decide("C14", "combines well with weight decay", reason, [fixed, retuned])]
 
 
-def _gain(outcome: Outcome, name: str, words: str, at_edge: bool) -> Number:
+def _gain(outcome: Outcome, name: str, words: str, edge: bool) -> Number:
     gain = outcome.estimates["batch_norm"][name]
     points = Interval(100 * gain.estimate, 100 * gain.low, 100 * gain.high)
     return number(
@@ -31,7 +31,7 @@ def _gain(outcome: Outcome, name: str, words: str, at_edge: bool) -> Number:
         smallest=SMALLEST_GAIN,
         seeds=outcome.seeds,
         resolution=100 / TEST_POINTS,
-        decidable=not at_edge,
+        decidable=not edge,
     )
 
 
@@ -43,4 +43,4 @@ def decay_at_edge(outcome: Outcome, setting: str, arm: str = "batch_norm") -> bo
 def retuned_at_edge(outcome: Outcome, arm: str = "batch_norm") -> bool:
     """Whether a better rate, with decay or without, or a better decay may lie beyond the grid."""
     chosen = {outcome.chosen[arm][setting][0] for setting in ("plain", "retuned")}
-    return bool(chosen & {outcome.rates[0], outcome.rates[-1]}) or decay_at_edge(outcome, "retuned", arm)
+    return at_edge(chosen, outcome.rates) or decay_at_edge(outcome, "retuned", arm)

@@ -1,9 +1,10 @@
 """The settings of the experiment."""
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
-ARMS = {"none": False, "batch_norm": True}
+from bncourse.experiments import design
+from bncourse.experiments.design import check_rising, check_seeds
 
 
 @dataclass(frozen=True)
@@ -72,24 +73,16 @@ class Settings:
     read_every: int = 10
 
     def __post_init__(self) -> None:
-        for name in ("rates", "decays"):
-            if list(getattr(self, name)) != sorted(set(getattr(self, name))):
-                raise ValueError(f"expected {name} in rising order, got {getattr(self, name)}")
+        check_rising(self, "rates", "decays")
         if self.decays[0] <= 0:
             raise ValueError(f"expected decays above 0, as no decay is searched besides, got {self.decays}")
         if self.fixed_rate not in self.rates:
             raise ValueError(f"expected fixed_rate {self.fixed_rate:g} among the rates {self.rates}")
-        if set(self.tuning_seeds) & set(self.test_seeds):
-            raise ValueError("expected tuning_seeds and test_seeds to have none in common")
+        check_seeds(self)
         if not 2 <= self.followed_seeds <= len(self.test_seeds):
             raise ValueError(f"expected followed_seeds between 2 and {len(self.test_seeds)}, got {self.followed_seeds}")
 
 
 def with_seeds(settings: Settings, count: int) -> Settings:
-    """The same settings with another number of test seeds."""
-    first = settings.test_seeds[0]
-    return replace(
-        settings,
-        test_seeds=tuple(range(first, first + count)),
-        followed_seeds=min(settings.followed_seeds, count),
-    )
+    """The same settings with another number of test seeds; no more of them are followed than there are."""
+    return design.with_seeds(settings, count, followed_seeds=min(settings.followed_seeds, count))

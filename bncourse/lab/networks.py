@@ -3,6 +3,7 @@
 import math
 from collections import OrderedDict
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import pairwise
 
 import torch
@@ -11,6 +12,7 @@ from torch import Tensor, nn
 
 from bncourse.lab.ensemble import Activation, Ensemble
 from bncourse.lab.noise import StackedDropout
+from bncourse.lab.residual import Residual, check_residual
 from bncourse.lab.stacked import Normalization, StackedBatchNorm, StackedConv2d, StackedLinear, per_member
 
 ORDER = ("norm", "activation", "dropout")
@@ -23,11 +25,11 @@ class MLPEnsemble(Ensemble):
     :math:`h \leftarrow \phi(\mathrm{BN}_{\gamma,\beta}(W h))`, in which :math:`\beta` takes the bias's place.
     With a residual branch, from the second hidden layer on,
 
-    .. math:: \text{post:}\quad h \leftarrow \phi\left(h + \alpha\,\mathrm{BN}(W h)\right), \qquad
-              \text{pre:}\quad h \leftarrow h + \alpha\,(W \phi(\mathrm{BN}(h)) + b).
+    .. math:: \text{post:}\quad h \leftarrow \phi\left(\kappa (h + \alpha\,\mathrm{BN}(W h))\right), \qquad
+              \text{pre:}\quad h \leftarrow \kappa (h + \alpha\,(W \phi(\mathrm{BN}(h)) + b)).
 
     In the second kind the first layer is linear alone, and batch norm and activation come once more before the
-    output. :math:`\alpha` is 1, or with SkipInit a learned number that starts at 0.
+    output. :math:`\alpha` and :math:`\kappa` are 1 if nothing is said.
 
     Weights start as normal draws of variance 2 / fan-in for ReLU, which is He's, and 1 / fan-in for other activations
     and in the last layer, from a generator seeded by the member's seed: members of equal seed start from equal
@@ -42,7 +44,10 @@ class MLPEnsemble(Ensemble):
     order : of what follows a linear layer: "norm", "activation" and "dropout"; what the network lacks is passed over.
     dropout : the share that is dropped, in all hidden layers or for each of them.
     residual : "pre" or "post", for a branch of that kind around each hidden layer but the first.
-    skip_init : whether each branch is scaled by a learned number that starts at 0.
+    branch_scale : the number at which :math:`\alpha` starts, learned for each branch, for all members or one for each;
+        0 is SkipInit.
+    sum_scale : :math:`\kappa`.
+    zero_last_gamma : whether the batch norm that ends each branch starts with a gamma of 0; with "post" only.
     gain, output_gain : factors of the initial weights of the hidden layers and of the output, for all members or one
         for each.
     bias : whether the hidden linear layers have one; by default, where batch norm does not take it away at once.
@@ -63,7 +68,9 @@ class MLPEnsemble(Ensemble):
         order: Sequence[str] = ORDER,
         dropout: float | Sequence[float] = 0.0,
         residual: str | None = None,
-        skip_init: bool = False,
+        branch_scale: float | Sequence[float] | None = None,
+        sum_scale: float = 1.0,
+        zero_last_gamma: bool = False,
         gain: float | Sequence[float] = 1.0,
         output_gain: float | Sequence[float] = 1.0,
         bias: bool | None = None,
@@ -75,8 +82,16 @@ class MLPEnsemble(Ensemble):
             raise ValueError(f"expected order to hold each of {', '.join(ORDER)} once, got {tuple(order)}")
         hidden = tuple(widths[1:-1])
         dropped = _dropout_of_layers(dropout, len(hidden))
-        _check_residual(residual, skip_init, hidden, plain=tuple(order) == ORDER and not any(dropped))
-        self.seeds = _at_least_one(seeds)
+        check_residual(
+            residual,
+            hidden,
+            usual_layers=tuple(order) == ORDER and not any(dropped),
+            ends_in_norm=residual == "post" and bool(batch_norm),
+            branch_scale=branch_scale,
+            sum_scale=sum_scale,
+            zero_last_gamma=zero_last_gamma,
+        )
+        self.seeds = at_least_one(seeds)
         self.batch_norm = bool(batch_norm)
         variant = batch_norm if isinstance(batch_norm, Normalization) else Normalization()
         members = len(self.seeds)
@@ -84,7 +99,9 @@ class MLPEnsemble(Ensemble):
         factor = per_member("gain", gain, members)
 
         def norm(width: int, number: int) -> StackedBatchNorm | None:
-            return StackedBatchNorm(width, self.seeds, variant, number) if batch_norm else None
+            ends_branch = residual == "post" and number > 0
+            its_variant = replace(variant, gamma=0.0) if zero_last_gamma and ends_branch else variant
+            return StackedBatchNorm(width, self.seeds, its_variant, number) if batch_norm else None
 
         layers: list[nn.Module] = []
         for number, (weight, width) in enumerate(zip(weights, hidden, strict=True)):
@@ -96,12 +113,13 @@ class MLPEnsemble(Ensemble):
             steps = {name: follows[name] for name in order if follows[name]}
             redundant = next(iter(steps)) == "norm" and residual != "pre"
             linear = StackedLinear(weight * factor, bias=not redundant if bias is None else bias)
-            scale = torch.zeros(members, 1, 1) if skip_init else None
             if residual == "pre":
-                layers.append(Residual(_sequence({**steps, "linear": linear}), scale) if number else linear)
+                branch = _sequence({**steps, "linear": linear})
+                layers.append(Residual(branch, members, branch_scale, sum_scale) if number else linear)
             elif residual == "post" and number:
                 after = steps.pop("activation")
-                layers.append(Residual(_sequence({"linear": linear, **steps}), scale, after))
+                branch = _sequence({"linear": linear, **steps})
+                layers.append(Residual(branch, members, branch_scale, sum_scale, after))
             else:
                 layers.append(_sequence({"linear": linear, **steps}))
         self.layers = nn.ModuleList(layers)
@@ -109,23 +127,6 @@ class MLPEnsemble(Ensemble):
         if residual == "pre":
             self.head = _sequence({"norm": norm(hidden[-1], len(hidden)), "activation": Activation(activation)})
         self.output = StackedLinear(last * per_member("output_gain", output_gain, members), bias=True)
-
-
-class Residual(nn.Module):
-    r""":math:`h \leftarrow \phi(h + \alpha f(h))` with a branch f; :math:`\alpha` and :math:`\phi` only if given."""
-
-    def __init__(
-        self, branch: nn.Module, scale: Float[Tensor, "S 1 1"] | None, activation: "nn.Module | None" = None
-    ) -> None:
-        super().__init__()
-        self.branch = branch
-        self.scale = None if scale is None else nn.Parameter(scale)
-        self.activation = activation
-
-    def forward(self, h: Float[Tensor, "S F B"]) -> Float[Tensor, "S F B"]:
-        change = self.branch(h)
-        h = h + (change if self.scale is None else self.scale * change)
-        return h if self.activation is None else self.activation(h)
 
 
 class ConvEnsemble(Ensemble):
@@ -154,7 +155,7 @@ class ConvEnsemble(Ensemble):
         super().__init__()
         if len(channels) < 2:
             raise ValueError(f"expected channels of the input and of a hidden layer at least, got {tuple(channels)}")
-        self.seeds = _at_least_one(seeds)
+        self.seeds = at_least_one(seeds)
         self.batch_norm = batch_norm
         self.image = image
         self.channels = channels[0]
@@ -162,7 +163,7 @@ class ConvEnsemble(Ensemble):
         for _ in channels[2:]:
             size = (size + 1) // 2
         shapes = [(after, before, 3, 3) for before, after in pairwise(channels)]
-        *kernels, last = _draw_weights([*shapes, (classes, channels[-1] * size**2)], 2.0, self.seeds)
+        *kernels, last = draw_weights([*shapes, (classes, channels[-1] * size**2)], 2.0, self.seeds)
         layers = []
         for number, kernel in enumerate(kernels):
             steps: dict[str, nn.Module] = {"linear": StackedConv2d(kernel, not batch_norm, stride=2 if number else 1)}
@@ -192,10 +193,11 @@ def initial_weights(
 
     The default variance is He's.
     """
-    return _draw_weights([(fan_out, fan_in) for fan_in, fan_out in pairwise(widths)], variance, seeds)
+    return draw_weights([(fan_out, fan_in) for fan_in, fan_out in pairwise(widths)], variance, seeds)
 
 
-def _draw_weights(shapes: Sequence[tuple[int, ...]], variance: float, seeds: Sequence[int]) -> list[Tensor]:
+def draw_weights(shapes: Sequence[tuple[int, ...]], variance: float, seeds: Sequence[int]) -> list[Tensor]:
+    """The same for weights of any shapes, (out, in, ...) each, all inputs of an output counted as its fan-in."""
     variances = [variance] * (len(shapes) - 1) + [1.0]
     members = []
     for seed in seeds:
@@ -213,7 +215,8 @@ def _sequence(steps: "dict[str, nn.Module | None]") -> nn.Sequential:
     return nn.Sequential(OrderedDict((name, step) for name, step in steps.items() if step is not None))
 
 
-def _at_least_one(seeds: Sequence[int]) -> tuple[int, ...]:
+def at_least_one(seeds: Sequence[int]) -> tuple[int, ...]:
+    """The seeds; a ValueError if there are none."""
     if not seeds:
         raise ValueError("expected at least one seed, got none")
     return tuple(seeds)
@@ -224,12 +227,3 @@ def _dropout_of_layers(dropout: float | Sequence[float], layers: int) -> tuple[f
     if len(shares) != layers:
         raise ValueError(f"expected one dropout, or one for each of {layers} hidden layers, got {dropout}")
     return shares
-
-
-def _check_residual(residual: str | None, skip_init: bool, hidden: Sequence[int], plain: bool) -> None:
-    if residual not in (None, "pre", "post"):
-        raise ValueError(f"expected residual to be None, 'pre' or 'post', got {residual!r}")
-    if residual and not (plain and len(set(hidden)) == 1):
-        raise ValueError(f"expected equal hidden widths, the usual order and no dropout with residual, got {hidden}")
-    if skip_init and not residual:
-        raise ValueError("expected residual branches for skip_init to scale, got residual=None")

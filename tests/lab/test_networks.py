@@ -25,8 +25,11 @@ MLPS = {
     "after the activation": {"batch_norm": True, "order": ("activation", "norm", "dropout")},
     "residual after": {"batch_norm": True, "residual": "post"},
     "residual before": {"batch_norm": True, "residual": "pre"},
-    "SkipInit": {"batch_norm": False, "residual": "pre", "skip_init": True},
-    "SkipInit after": {"batch_norm": False, "residual": "post", "skip_init": True, "activation": "tanh"},
+    "SkipInit": {"batch_norm": False, "residual": "pre", "branch_scale": 0.0},
+    "SkipInit after": {"batch_norm": False, "residual": "post", "branch_scale": 0.0, "activation": "tanh"},
+    "scaled": {"batch_norm": True, "residual": "pre", "branch_scale": 0.4, "sum_scale": 0.7},
+    "scaled after": {"batch_norm": True, "residual": "post", "branch_scale": 0.4, "sum_scale": 0.7},
+    "last gamma at zero": {"batch_norm": True, "residual": "post", "zero_last_gamma": True},
     "a bias too many": {"batch_norm": True, "bias": True},
     "no bias": {"batch_norm": False, "bias": False},
     "ghost batches": {"batch_norm": Normalization(group=8)},
@@ -123,7 +126,7 @@ def by_hand(name: str, network: MLPEnsemble, member: int, x):
         return h
 
     for layer in range(3):
-        alpha = scales[layer - 1] if layer and option.get("skip_init") else 1
+        alpha = scales[layer - 1] if layer and "branch_scale" in option else 1
         if option["residual"] == "pre":
             # Without a norm of its own in the first layer, the norms are those of layers 2, 3 and the head.
             position = layer - 1
@@ -131,10 +134,11 @@ def by_hand(name: str, network: MLPEnsemble, member: int, x):
                 h = linear(0, h)
             else:
                 before = normalized(h, norms[position], member) if norms else h
-                h = h + alpha * linear(layer, phi(before))
+                h = option.get("sum_scale", 1) * (h + alpha * linear(layer, phi(before)))
         elif option["residual"] == "post" and layer:
             branch = linear(layer, h)
-            h = phi(h + alpha * (normalized(branch, norms[layer], member) if norms else branch))
+            h = h + alpha * (normalized(branch, norms[layer], member) if norms else branch)
+            h = phi(option.get("sum_scale", 1) * h)
         else:
             h = follow(layer, linear(layer, h))
     if option["residual"] == "pre":
@@ -264,12 +268,31 @@ def test_weights_have_the_variance_of_their_activation_and_the_gain_of_their_mem
     torch.testing.assert_close(gained.weights[-1], 2 * plain.weights[-1])
 
 
-def test_skip_init_starts_as_the_identity_and_can_leave_it():
-    network, x = mlp("SkipInit"), batch(3)
+@pytest.mark.parametrize("name", ["SkipInit", "last gamma at zero"])
+def test_a_block_can_start_as_the_identity_and_leave_it(name):
+    """Catches a gamma of 0 in the first layer, which would hand on nothing, and one that gets no gradient."""
+    network, x = mlp(name), batch(3)
     first = network.layers[0](network.enter(x))
+    assert first.abs().max() > 1
     assert torch.equal(network.layers[2](network.layers[1](first)), first)
-    scales = [layer.scale for layer in network.layers[1:]]
-    assert all((g != 0).all() for g in torch.autograd.grad(network(x).square().sum(), scales))
+    key = "scale" if name == "SkipInit" else "gamma"
+    openers = [value for each, value in network.named_parameters() if each.endswith(key) and "layers.0" not in each]
+    assert len(openers) == 2
+    for gradient in torch.autograd.grad(network(x).square().sum(), openers):
+        assert (gradient.abs().flatten(1).amax(dim=1) > 0).all()
+
+
+def test_each_member_has_a_branch_scale_of_its_own():
+    """Catches scales that are shared, and memory that is: a step on one member's must not move another's."""
+    scales = (0.0, 0.5, 1.0)
+    network, x = MLPEnsemble(WIDTHS, SEEDS, False, residual="pre", branch_scale=scales), batch(3)
+    for member, scale in enumerate(scales):
+        alone = MLPEnsemble(WIDTHS, SEEDS[member : member + 1], False, residual="pre", branch_scale=scale)
+        torch.testing.assert_close(network(x)[member], alone(x[member : member + 1])[0], rtol=1e-4, atol=1e-5)
+    shared = MLPEnsemble(WIDTHS, SEEDS, False, residual="pre", branch_scale=0.5).layers[1].scale
+    with torch.no_grad():
+        shared[1] += 1
+    assert shared.flatten().tolist() == [0.5, 1.5, 0.5]
 
 
 def test_the_bias_before_batch_norm_has_no_gradient_and_after_the_activation_it_has():
@@ -394,7 +417,11 @@ def test_every_parameter_has_its_place_in_depth():
         ({"dropout": 1.0}, r"p of dropout in \[0, 1\), got 1.0"),
         ({"residual": "both"}, "residual to be None, 'pre' or 'post', got 'both'"),
         ({"residual": "pre", "dropout": 0.1}, "no dropout with residual"),
-        ({"skip_init": True}, "expected residual branches for skip_init"),
+        ({"branch_scale": 0.0}, "expected residual branches for branch_scale and sum_scale"),
+        ({"sum_scale": 0.7}, "expected residual branches for branch_scale and sum_scale"),
+        ({"residual": "pre", "branch_scale": (0.0, 1.0)}, "one branch_scale, or one for each of 3 members"),
+        ({"residual": "pre", "zero_last_gamma": True}, "residual='post', .* for zero_last_gamma, got residual='pre'"),
+        ({"residual": "post", "zero_last_gamma": True, "batch_norm": False}, "expected batch norm and residual='post'"),
         ({"gain": (1.0, 2.0)}, "one gain, or one for each of 3 members"),
         ({"batch_norm": Normalization(gamma=(1.0, 2.0))}, "one gamma, or one for each of 3 members"),
     ],

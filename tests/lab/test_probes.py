@@ -44,7 +44,7 @@ def mean_losses(network: MLPEnsemble, x: torch.Tensor, y: torch.Tensor) -> torch
     "options",
     [
         {"batch_norm": NOISY, "dropout": 0.2},
-        {"batch_norm": True, "residual": "pre", "skip_init": True},
+        {"batch_norm": True, "residual": "pre", "branch_scale": 0.0},
         {"batch_norm": False, "activation": "tanh"},
     ],
     ids=["noise", "residual", "tanh"],
@@ -62,7 +62,7 @@ def test_training_with_a_probe_is_training_without(probe, options):
     for trace in second.traces.values():
         assert trace.values.shape[:2] == (3, 5)
         # A branch that SkipInit has closed has no gradient to compare with in step 1.
-        assert np.isfinite(trace.values[:, 1 if "skip_init" in options else 0 :]).all()
+        assert np.isfinite(trace.values[:, 1 if "branch_scale" in options else 0 :]).all()
 
 
 @pytest.mark.parametrize("probe", ALL, ids=lambda probe: probe.name)

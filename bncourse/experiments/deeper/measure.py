@@ -73,7 +73,7 @@ def train_members(cell: Cell) -> dict[str, Float[np.ndarray, "S"]]:
         cell.seeds,
         kind.batch_norm,
         residual="pre" if kind.residual else None,
-        skip_init=kind.skip_init,
+        branch_scale=0.0 if kind.skip_init else None,
     )
     history = train(network, data, cell.rates, cell.steps, cell.batch_size, cell.momentum, evaluate_every=cell.steps)
     return {"accuracy": final_accuracy(network, history, data, cell.part)}

@@ -34,20 +34,26 @@ CLAIMS = (
         articles=("A1",),
         chapter="5.3",
         literature=(
-            "Contradicted: {cite:t}`luo2019towards` read the noise of the batch as a penalty on large "
-            r"$\gamma$."
+            "Contradicted as a reading of {cite:t}`luo2019towards`, who split batch norm into normalization with "
+            r"population statistics and gamma decay: a large $\gamma$ is what is penalized, not the penalty's strength."
         ),
         test=(
-            r"Networks on clusters with every $\gamma$ fixed, over values from 0.1 to 10, with tanh and with "
-            "ReLU."
+            r"MLPs with batch norm on clusters, ReLU and tanh, with all $\gamma$ fixed at one value from 0.1 to 10 and "
+            "the rate tuned for each; 1200 steps."
         ),
-        estimand=r"Training accuracy less test accuracy: its change from $\gamma = 0.1$ to $\gamma = 10$.",
+        estimand=(
+            r"Gap of training and test accuracy: its fall from $\gamma = 0.1$ to 1 with ReLU, from 0.3 to 1 with tanh, "
+            "whose networks do not fit at 0.1, and from 1 to 10 with each."
+        ),
         smallest="2 percentage points.",
         rule=(
-            "Supported if the gap falls by more than 2 points for both activations, qualified if for one, "
-            "contradicted if for both it does not fall by as much, else inconclusive."
+            "Supported if all four falls lie above 2 points, contradicted if all lie below, qualified if some lie "
+            "above and others below, else inconclusive. A fall is left open where the networks with the narrower gap "
+            "neither reach a mean training accuracy of 98 % nor test as well as those with the wider one, or where a "
+            "tuned rate lies at the grid's edge."
         ),
-        seeds=24,
+        seeds=32,
+        experiment="fixed_gamma",
     ),
     Claim(
         id="C11",

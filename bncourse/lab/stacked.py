@@ -170,6 +170,28 @@ class StackedBatchNorm(nn.Module):
         return centred * torch.rsqrt(var + EPS)
 
 
+class StackedLayerNorm(nn.Module):
+    r"""Layer norm of (S, F, B) or (S, F, B, T), with statistics over the features of an example, or of a token.
+
+    .. math:: y = \gamma\, \frac{h - \mu}{\sqrt{\sigma^2 + \epsilon}} + \beta
+
+    Parameters
+    ----------
+    features, members : F and S.
+    """
+
+    def __init__(self, features: int, members: int) -> None:
+        super().__init__()
+        self.gamma = nn.Parameter(torch.ones(members, features, 1))
+        self.beta = nn.Parameter(torch.zeros(members, features, 1))
+
+    def forward(self, h: Float[Tensor, "S F B *tokens"]) -> Float[Tensor, "S F B *tokens"]:
+        centred = h - h.mean(dim=1, keepdim=True)
+        inv_std = torch.rsqrt(centred.square().mean(dim=1, keepdim=True) + EPS)
+        each_feature = (*self.gamma.shape, *[1] * (h.ndim - 3))
+        return self.gamma.view(each_feature) * (centred * inv_std) + self.beta.view(each_feature)
+
+
 def per_member(name: str, value: float | Sequence[float], members: int) -> Float[Tensor, "S 1 1"]:
     """One number for all members, or one for each, as a tensor that goes with a parameter.
 

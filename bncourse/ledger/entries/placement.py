@@ -84,12 +84,20 @@ CLAIMS = (
         chapter="6.1",
         literature=(
             "Contradicted by the dates: {cite:t}`nair2010rectified`, {cite:t}`glorot2011deep` and "
-            "{cite:t}`krizhevsky2012imagenet` use rectified units years before {cite:t}`ioffe2015batch`."
+            "{cite:t}`krizhevsky2012imagenet` use rectified units years before {cite:t}`ioffe2015batch`, who argue "
+            "the other way: that batch norm makes saturating units trainable."
         ),
-        test="The years of publication; and C6's finding on whether batch norm makes sigmoids trainable.",
+        test=(
+            "The years of publication, which were known before the rule was written. C6's finding on whether "
+            "batch norm makes sigmoids trainable is told beside them, for it was known as well."
+        ),
         estimand="Years from each of the three papers to batch norm's.",
         smallest="One year.",
-        rule="Contradicted if all three precede it by a year or more, supported if none does, else qualified.",
+        rule=(
+            "Contradicted if all three precede it by a year or more, qualified if some do, else inconclusive. "
+            "Never supported: dates can refute a cause, and cannot show one."
+        ),
         seeds=0,
+        experiment="chronology",
     ),
 )

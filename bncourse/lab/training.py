@@ -82,8 +82,10 @@ def train(
     current, live = network, np.arange(members)
     for step in _counted(steps, progress):
         batch = _batch(data, next(batches)[live], full_statistics)
-        current.train()
-        random_state = current.random_state()
+        # Both walk through all modules, which takes a tenth of the time of a small ensemble's step.
+        if not current.training:
+            current.train()
+        random_state = current.random_state() if probes else []
         loss = losses(current, batch)
         gradients = torch.autograd.grad(loss.sum(), optimizer.parameters)
         updates = optimizer.updates(gradients)

@@ -25,9 +25,12 @@ from bncourse.lab.noise import Perturbation
 from bncourse.lab.objective import Step
 from bncourse.lab.outcomes import fast_rates, largest_rate, restricted_mean, steps_to_accuracy, steps_to_loss
 from bncourse.lab.probes import Activations, CovariateShift, Gradients, Weights
+from bncourse.lab.recurrent import RecurrentEnsemble
 from bncourse.lab.runs import RunError, run_all
 from bncourse.lab.stacked import Normalization
+from bncourse.lab.stream import Stream
 from bncourse.lab.training import accuracy, mean_loss, train
+from bncourse.lab.transformer import TransformerEnsemble
 
 __all__ = [
     "Activations",
@@ -43,10 +46,13 @@ __all__ = [
     "Normalization",
     "Perturbation",
     "Probe",
+    "RecurrentEnsemble",
     "RunError",
     "Split",
     "Step",
+    "Stream",
     "Trace",
+    "TransformerEnsemble",
     "Weights",
     "accuracy",
     "cache_folder",

@@ -15,6 +15,7 @@ from bncourse.lab import (
     Normalization,
     Perturbation,
     Probe,
+    Stream,
     Weights,
     digits,
     measure,
@@ -112,6 +113,53 @@ def test_activations_are_read_where_the_function_returns_them_even_if_batch_norm
     before_output = MLPEnsemble(WIDTHS, SEEDS, True, residual="pre")
     # Before each of two branches, and before the output.
     assert measure(Activations(), before_output, *batch())["activation_mean"].shape == (3, 3)
+
+
+@pytest.mark.parametrize("kind", ["pre", "post"])
+def test_the_stream_is_what_flows_between_the_blocks(kind):
+    """Catches a branch before its scale, the mean of one sum's terms for their squares, and a way that is cut above."""
+    options = {"residual": kind, "branch_scale": (0.3, 1.0, 2.0)}
+    network, (x, y) = MLPEnsemble(WIDTHS, SEEDS, True, **options), batch()
+    found = measure(Stream(), network, x, y)
+    assert {quantity: values.shape for quantity, values in found.items()} == {
+        "stream_mean": (3, 3),
+        "stream_square": (3, 3),
+        "branch_share": (3, 2),
+        "straight_share": (3, 3),
+    }
+    for member in range(3):
+        alone = MLPEnsemble(WIDTHS, SEEDS[member : member + 1], True, residual=kind)
+        h, sums = alone.layers[0](alone.enter(x[member : member + 1])).detach(), []
+        for number in (0, 1, 2):
+            if number:
+                change = options["branch_scale"][member] * alone.layers[number].branch(h).detach()
+                parts = h.square().sum().item(), change.square().sum().item()
+                assert found["branch_share"][member, number - 1] == pytest.approx(parts[1] / sum(parts), rel=1e-4)
+                sums.append(h + change)
+                h = torch.relu(sums[-1]) if kind == "post" else sums[-1]
+            assert found["stream_mean"][member, number] == pytest.approx(h.mean().item(), rel=1e-3, abs=1e-5)
+            assert found["stream_square"][member, number] == pytest.approx(h.square().mean().item(), rel=1e-4)
+        uncut = [(sums[0] > 0) & (sums[1] > 0), sums[1] > 0]
+        expected = [*(part.double().mean().item() for part in uncut), 1] if kind == "post" else [1, 1, 1]
+        assert found["straight_share"][member] == pytest.approx(expected, abs=1e-3)
+        assert kind == "pre" or 0.1 < expected[0] < expected[1] < 0.9
+
+
+def test_only_a_residual_network_has_a_stream():
+    for options in ({"batch_norm": True}, {"batch_norm": False, "activation": "tanh"}):
+        with pytest.raises(ValueError, match="expected a residual network"):
+            measure(Stream(), MLPEnsemble(WIDTHS, SEEDS, **options), *batch())
+
+
+def test_measuring_a_stream_changes_nothing():
+    plain, probed = (MLPEnsemble(WIDTHS, SEEDS, True, residual="post") for _ in range(2))
+    first = train(plain, digits(), [0.05] * 3, steps=5)
+    second = train(probed, digits(), [0.05] * 3, steps=5, probes=[Stream()])
+    assert (first.batch_loss == second.batch_loss).all()
+    assert second.traces["branch_share"].values.shape == (3, 5, 2)
+    assert all(
+        torch.equal(*pair) for pair in zip(plain.state_dict().values(), probed.state_dict().values(), strict=True)
+    )
 
 
 def test_gradients_are_the_norms_of_autograds():

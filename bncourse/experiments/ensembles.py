@@ -6,7 +6,8 @@ from typing import TypeVar
 import numpy as np
 from jaxtyping import Float
 
-from bncourse.lab import History, MLPEnsemble, Split, accuracy
+from bncourse.lab import History, Split, accuracy
+from bncourse.lab.ensemble import Ensemble
 
 MEMBERS = 64
 """In one ensemble: with more, a step's values no longer fit into the processor's cache."""
@@ -25,6 +26,6 @@ def portions(members: Sequence[Member]) -> Iterator[Sequence[Member]]:
         yield members[start : start + MEMBERS]
 
 
-def final_accuracy(network: MLPEnsemble, history: History, data: Split, part: str) -> Float[np.ndarray, "S"]:
+def final_accuracy(network: Ensemble, history: History, data: Split, part: str) -> Float[np.ndarray, "S"]:
     """Accuracy after the last step on the part that is named, "validation" or "test", and on no other."""
     return accuracy(network, data.test_x, data.test_y) if part == "test" else history.validation_accuracy[:, -1]

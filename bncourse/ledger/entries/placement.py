@@ -71,17 +71,20 @@ CLAIMS = (
             "{cite:t}`wu2021rethinking` collect where the batch misleads."
         ),
         test=(
-            "A fully connected, a convolutional and a recurrent network on the digits, each at batch 64 and "
-            "at batch 4, tuned."
+            "A fully connected, a convolutional and a recurrent network on the digits, with batch norm and "
+            "without, after 2000 examples in batches of 4 and in batches of 64, each score at the rate that is best "
+            "for it. The recurrent network gets the better of two ways to apply batch norm."
         ),
-        estimand="Accuracy, paired difference batch norm $-$ none, in each of the six cells.",
+        estimand="Gain in test accuracy, paired difference batch norm $-$ none, in each of the six cells.",
         smallest="1 percentage point.",
         rule=(
-            "Supported if the difference lies above $-1$ point in all six cells and above 1 point in at least "
-            "three; contradicted if it lies below 1 point in all; qualified if it lies above 1 point in some "
-            "and below $-1$ point in others; else inconclusive."
+            "Supported if all six gains lie above 1 point, contradicted if all lie below, qualified if some lie "
+            "above and others below, else inconclusive. No gain speaks against the claim as well: a robust benefit "
+            "is there in each cell. A gain is open where a tuned rate lies at the grid's edge. The difference of "
+            "the gains at the two batch sizes is told beside the verdict."
         ),
-        seeds=24,
+        seeds=48,
+        experiment="architectures",
     ),
     Claim(
         id="C20",

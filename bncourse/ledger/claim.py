@@ -32,7 +32,7 @@ class Claim:
     smallest : the smallest effect of interest.
     rule : how the numbers become a verdict.
     seeds : how many the recorded run compares; 0 where chance has no part.
-    experiment : module below ``bncourse.experiments`` that runs it and has the rule as code; None if there is none yet.
+    experiment : module below ``bncourse.experiments`` that runs it and has the rule as code.
     """
 
     id: str
@@ -45,7 +45,7 @@ class Claim:
     smallest: str = field(repr=False)
     rule: str = field(repr=False)
     seeds: int
-    experiment: str | None = None
+    experiment: str
 
     @property
     def number(self) -> int:

@@ -8,7 +8,7 @@ import typer
 
 from bncourse import results
 from bncourse.ledger.registry import CLAIMS, select
-from bncourse.ledger.running import check, experiments, run
+from bncourse.ledger.running import check, run
 from bncourse.ledger.state import NOT_RUN, State, states
 
 OWN_RUNS = Path("claims")
@@ -39,16 +39,11 @@ def _row(state: State, width: int) -> str:
 
 
 def run_claims(names: list[str], seeds: int | None, output: Path | None, jobs: int) -> int:
-    """Run claims and print their verdicts; 2 for a name that is none or nothing to run, 130 after an interruption."""
+    """Run claims and print their verdicts; 2 for a name that is none, 130 after an interruption."""
     try:
         claims = select(names)
     except LookupError as error:
         return _complain(error)
-    missing = [claim.id for claim in claims if claim.experiment is None]
-    if names and missing:
-        typer.echo(f"bncourse claims: no experiment yet for {', '.join(missing)}", err=True)
-    if not experiments(claims):
-        return 2
     # A run with another number of seeds is the reader's own, and never replaces the registered one.
     folder = output or (results.FOLDER if seeds is None else OWN_RUNS)
     try:

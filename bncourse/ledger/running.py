@@ -46,7 +46,6 @@ def run(claims: Iterable[Claim], folder: Path, seeds: int | None = None, jobs: i
 
     Parameters
     ----------
-    claims : those without an experiment are left out.
     folder : to write the records into.
     seeds : how many to compare, instead of the registered number.
     jobs : number of processes, as for :func:`bncourse.lab.run_all`.
@@ -123,7 +122,7 @@ def _bounds(effect: Effect) -> tuple[float, float, float]:
 
 def experiments(claims: Iterable[Claim]) -> list[str]:
     """The experiments of these claims, each once, in the order of the claims."""
-    return list(dict.fromkeys(claim.experiment for claim in claims if claim.experiment))
+    return list(dict.fromkeys(claim.experiment for claim in claims))
 
 
 def load(name: str) -> "Experiment":

@@ -66,7 +66,7 @@ def states(folder: Path = results.FOLDER) -> list[State]:
 def _recorded(claims: Iterable[Claim], folder: Path) -> dict[str, tuple[Verdict, results.Provenance]]:
     recorded = {path.stem for path in folder.glob("*.json")}
     found = {}
-    for experiment in sorted({claim.experiment for claim in claims if claim.experiment} & recorded):
+    for experiment in sorted({claim.experiment for claim in claims} & recorded):
         record = results.load(experiment, folder)
         for verdict in recorded_verdicts(record):
             found[verdict.claim] = verdict, record.provenance

@@ -72,9 +72,9 @@ def parts(state: State, env: BuildEnvironment) -> Iterator[tuple[str, str]]:
     yield "Test", f"{claim.test} {f'{claim.seeds} seeds.' if claim.seeds else 'Chance has no part in it.'}"
     yield "Estimand", claim.estimand
     yield "Smallest effect of interest", claim.smallest
-    yield "Rule", claim.rule + (f" As code: `bncourse.experiments.{claim.experiment}`." if claim.experiment else "")
+    yield "Rule", f"{claim.rule} As code: `bncourse.experiments.{claim.experiment}`."
     yield "Chapter", chapter(claim, env)
-    yield "Command", f"`{claim.command}`" + ("" if claim.experiment else ", once there is an experiment.")
+    yield "Command", f"`{claim.command}`"
     source = state.provenance
     if source:
         versions = f"torch {source.versions['torch']}, NumPy {source.versions['numpy']}"

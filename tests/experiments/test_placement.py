@@ -7,10 +7,10 @@ import pytest
 import torch
 
 from bncourse.experiments import ensembles, placement
-from bncourse.experiments.placement import PLACES, REDUCED, SCORES, Outcome, Settings, training, verdicts
+from bncourse.experiments.placement import BOTH_ENDS, PLACES, REDUCED, SCORES, Outcome, Settings, training, verdicts
 from bncourse.experiments.placement.measure import advantage, best_rate
 from bncourse.experiments.placement.settings import Architecture
-from bncourse.experiments.placement.training import make_network
+from bncourse.experiments.placement.training import cell, make_network, train_members
 from bncourse.lab import accuracy, clusters, digits, train
 from tests.experiments.common import interval, read_again
 
@@ -137,12 +137,38 @@ def test_batch_norm_stands_where_its_place_says():
     """Before a ReLU its outputs pass through the ReLU; after it they have the mean beta, which is zero."""
     data = digits()
     x = data.train_x[:50].expand(2, -1, -1)
-    for place, positive in (("before", True), ("after", False)):
+    for place, positive, standardized in (("before", True, False), ("after", False, True), (BOTH_ENDS, True, True)):
         network = make_network(data, Architecture("relu", 2), place, 8, (1, 2)).train()
         hidden = network.layers[0](network.enter(x))
         assert bool((hidden >= 0).all()) == positive
         assert bool(hidden.mean(dim=2).abs().max() < 1e-5) != positive
         assert len(network.biases) == (1 if positive else 3)
+        last = network.head(network.layers[1](hidden))
+        assert bool(last.mean(dim=2).abs().max() < 1e-5) == standardized
+
+
+def test_saturation_is_that_of_the_trained_network():
+    """Of a network trained at too large a rate, written out; catches a share before training or of one layer."""
+    settings = dataclasses.replace(SMALL, clusters_steps=3, rates=(0.2,))
+    architecture = Architecture("tanh", 2)
+    found = train_members(cell(settings, "accuracy", architecture, "after", ((0.2,), (4,)), "validation"))
+    network = make_network(clusters(), architecture, "after", 12, (4,))
+    train(network, clusters(), [0.2], 3, 50, evaluate_every=3)
+    h, shares = clusters().validation_x.double(), []
+    for layer in network.layers:
+        z = h @ layer.linear.weight[0].double().T + layer.linear.bias[0].double().T
+        shares.append((torch.tanh(z).abs() > 0.97).double().mean())
+        h = torch.nn.functional.batch_norm(
+            torch.tanh(z),
+            None,
+            None,
+            *(parameter.detach().flatten().double() for parameter in layer.norm.parameters()),
+            training=True,
+        )
+    assert found["saturated"] == pytest.approx([float(sum(shares) / 2)], abs=1e-3)
+    assert 0.02 < found["saturated"][0] < 0.9
+    diverged = train_members(cell(settings, "accuracy", architecture, "after", ((1e30,), (4,)), "validation"))
+    assert diverged["saturated"] == [1]
 
 
 def test_both_places_start_from_the_same_weights():
@@ -178,7 +204,7 @@ def test_each_score_is_tuned_on_its_own_data_and_read_at_its_own_rate(small):
     """Catches a rate that is best for the other score; for some place the two differ."""
     differ = False
     for architecture in SMALL.architectures():
-        for place in PLACES:
+        for place in (*PLACES, BOTH_ENDS):
             steps, scores = (small.tuning[score][architecture.name][place] for score in SCORES)
             tuned = {score: small.tuned[score][architecture.name][place] for score in SCORES}
             assert tuned == {"steps": SMALL.rates[np.argmin(steps)], "accuracy": SMALL.rates[np.argmax(scores)]}
@@ -219,7 +245,7 @@ def test_the_test_part_is_read_once_for_each_place(monkeypatch):
 
     monkeypatch.setattr(ensembles, "accuracy", recording_accuracy)
     placement.run(dataclasses.replace(SMALL, digits_steps=2, clusters_steps=2))
-    assert read == [(SMALL.test_seeds, 4000)] * 8
+    assert read == [(SMALL.test_seeds, 4000)] * 12
 
 
 def test_a_run_survives_its_record(small, tmp_path):
@@ -229,6 +255,6 @@ def test_a_run_survives_its_record(small, tmp_path):
 def test_the_reduced_run_estimates_the_same():
     """Catches other architectures, fewer steps or another target, which would change the effects."""
     full = Settings()
-    few = {"rates": full.rates, "tuning_seeds": full.tuning_seeds, "test_seeds": full.test_seeds}
+    few = {name: getattr(full, name) for name in ("places", "rates", "tuning_seeds", "test_seeds")}
     assert dataclasses.replace(REDUCED, **few) == full
     assert set(REDUCED.rates) <= set(full.rates)

@@ -32,6 +32,7 @@ def run(settings: Settings, *, jobs: int = 1, cache: bool = False, progress: boo
     """Tune each place for each architecture on the tuning seeds, and measure it on the test seeds."""
     spread_out = partial(run_all, jobs=jobs, cache=cache, progress=progress)
     parts = {score: _measure(settings, spread_out, score) for score in SCORES}
+    saturated = parts["accuracy"].pop("saturated")
     return Outcome(
         seeds=len(settings.test_seeds),
         horizon=settings.digits_steps,
@@ -41,23 +42,25 @@ def run(settings: Settings, *, jobs: int = 1, cache: bool = False, progress: boo
             activation: [each.name for each in settings.architectures() if each.activation == activation]
             for activation in settings.activations
         },
-        **{name: {score: parts[score][name] for score in SCORES} for name in parts[SCORES[0]]},
+        **{name: {score: parts[score][name] for score in SCORES} for name in parts["accuracy"]},
+        saturated=saturated,
     )
 
 
 def _measure(settings: Settings, spread_out: RunAll, score: str) -> dict[str, Any]:
     """The parts of the outcome that are about one score."""
     architectures = settings.architectures()
-    everywhere = {(each, place): settings.rates for each in architectures for place in PLACES}
+    everywhere = {(each, place): settings.rates for each in architectures for place in settings.places}
     curves = _train(settings, spread_out, score, everywhere, settings.tuning_seeds, "validation")
-    tuning = {arm: within(settings, score, values).mean(axis=1) for arm, values in curves.items()}
+    tuning = {arm: within(settings, score, found["score"]).mean(axis=1) for arm, found in curves.items()}
     tuned = {arm: settings.rates[best_rate(score, means)] for arm, means in tuning.items()}
     alone = {arm: (rate,) for arm, rate in tuned.items()}
-    found = _train(settings, spread_out, score, alone, settings.test_seeds, "test")
-    counted = {arm: within(settings, score, values[0]) for arm, values in found.items()}
+    scored = _train(settings, spread_out, score, alone, settings.test_seeds, "test")
+    found = {arm: each["score"][0] for arm, each in scored.items()}
+    counted = {arm: within(settings, score, values) for arm, values in found.items()}
 
-    def table(of: Callable[[Arm], Any]) -> dict[str, dict[str, Any]]:
-        return {each.name: {place: of((each, place)) for place in PLACES} for each in architectures}
+    def table(of: Callable[[Arm], Any], some: list[Architecture] = architectures) -> dict[str, dict[str, Any]]:
+        return {each.name: {place: of((each, place)) for place in settings.places} for each in some}
 
     def over(some: list[Architecture]) -> Interval:
         before, after = (np.stack([counted[each, place] for each in some]) for place in PLACES)
@@ -66,13 +69,17 @@ def _measure(settings: Settings, spread_out: RunAll, score: str) -> dict[str, An
     return {
         "tuning": table(lambda arm: six_digits(tuning[arm])),
         "tuned": table(lambda arm: tuned[arm]),
-        "scores": table(lambda arm: _finite(found[arm][0])),
+        "scores": table(lambda arm: _finite(found[arm])),
         "means": table(lambda arm: mean_interval(counted[arm])),
         "by_depth": {each.name: over([each]) for each in architectures},
         "estimates": {
             activation: over([each for each in architectures if each.activation == activation])
             for activation in settings.activations
         },
+        "saturated": table(
+            lambda arm: [mean_interval(of_rate) for of_rate in curves[arm]["saturated"]],
+            [each for each in architectures if each.saturates and score == "accuracy"],
+        ),
     }
 
 
@@ -105,11 +112,11 @@ def _train(
     rates: Mapping[Arm, tuple[float, ...]],
     seeds: tuple[int, ...],
     part: str,
-) -> dict[Arm, Float[np.ndarray, "R S"]]:
-    """Every arm's score at its rates with all seeds."""
+) -> dict[Arm, dict[str, Float[np.ndarray, "R S"]]]:
+    """What every arm's members gave, at its rates with all seeds."""
     cells = [cell(settings, score, *arm, side_by_side(grid, seeds), part) for arm, grid in rates.items()]
     found = spread_out(train_members, cells)
     return {
-        arm: each["score"].reshape(len(grid), len(seeds))
+        arm: {name: values.reshape(len(grid), len(seeds)) for name, values in each.items()}
         for (arm, grid), each in zip(rates.items(), found, strict=True)
     }

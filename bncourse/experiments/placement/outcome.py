@@ -9,8 +9,8 @@ from bncourse.lab import Interval
 class Outcome:
     """Scores of each place by architecture and seed, and the estimates made of them.
 
-    A *score* is one of ``SCORES``, an *architecture* a key as made by ``Architecture.name``, a *place* one of
-    ``PLACES``.
+    A *score* is one of ``SCORES``, an *architecture* a key as made by ``Architecture.name``, a *place* one of the
+    settings' ``places``.
 
     Attributes
     ----------
@@ -25,6 +25,8 @@ class Outcome:
     means : {score: {architecture: {place: mean over seeds}}}; steps count as the horizon at most.
     by_depth : {score: {architecture: steps after / before, or accuracy before - after}}.
     estimates : {score: {activation: the same over all depths}}.
+    saturated : {architecture: {place: (R,), share of saturated values after training on clusters, means over the
+        tuning seeds}}, without those of ReLU units.
     """
 
     seeds: int
@@ -38,3 +40,4 @@ class Outcome:
     means: dict[str, dict[str, dict[str, Interval]]]
     by_depth: dict[str, dict[str, Interval]]
     estimates: dict[str, dict[str, Interval]]
+    saturated: dict[str, dict[str, list[Interval]]]

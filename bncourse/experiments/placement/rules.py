@@ -1,6 +1,7 @@
 """The decision rule of claim C12, as the package's docstring states it."""
 
 from bncourse.experiments.placement.outcome import Outcome
+from bncourse.experiments.placement.settings import PLACES
 from bncourse.experiments.shared import Verdict, side
 from bncourse.experiments.votes import Number, at_edge, decide, edge_note, number
 from bncourse.lab import Interval
@@ -62,14 +63,15 @@ def in_points(difference: Interval) -> Interval:
 
 def tuned_at_edge(outcome: Outcome, score: str, activation: str) -> bool:
     """Whether the best rate for this score, in one of the places at one depth, may lie beyond the grid."""
-    of_architecture = outcome.tuned[score]
-    return any(at_edge(of_architecture[name].values(), outcome.rates) for name in outcome.architectures[activation])
+    chosen = {outcome.tuned[score][name][place] for name in outcome.architectures[activation] for place in PLACES}
+    return at_edge(chosen, outcome.rates)
 
 
 def runs_are_lost(outcome: Outcome, activation: str) -> bool:
     """Whether in one of the places at one depth more than a quarter of the runs do not reach the target."""
-    rows = [row for name in outcome.architectures[activation] for row in outcome.scores["steps"][name].values()]
-    return any(sum(steps is None for steps in row) > LOST * len(row) for row in rows)
+    steps = outcome.scores["steps"]
+    rows = [steps[name][place] for name in outcome.architectures[activation] for place in PLACES]
+    return any(sum(value is None for value in row) > LOST * len(row) for row in rows)
 
 
 def after_is_better(outcome: Outcome) -> int:

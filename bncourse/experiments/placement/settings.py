@@ -4,8 +4,11 @@ from dataclasses import dataclass
 
 from bncourse.experiments.design import check_rising, check_seeds
 
-PLACES = {"before": ("norm", "activation", "dropout"), "after": ("activation", "norm", "dropout")}
-"""Where batch norm stands: before the activation, or after it."""
+PLACES = ("before", "after")
+"""Where batch norm stands in each hidden layer: before the activation, or after it."""
+
+BOTH_ENDS = "before, and last"
+"""A third network: before the activation, and once more in front of the output."""
 
 SCORES = ("steps", "accuracy")
 """What the places are compared by: steps to the target on the digits, and accuracy on clusters."""
@@ -23,6 +26,11 @@ class Architecture:
         """Its key in the outcome, such as ``relu 2``."""
         return f"{self.activation} {self.depth}"
 
+    @property
+    def saturates(self) -> bool:
+        """Whether its activation is flat on both sides."""
+        return self.activation in ("tanh", "sigmoid")
+
 
 @dataclass(frozen=True)
 class Settings:
@@ -30,6 +38,7 @@ class Settings:
 
     Attributes
     ----------
+    places : ``PLACES``, and ``BOTH_ENDS`` if it is to be run beside them.
     rates : in rising order.
     digits_steps, clusters_steps : of training on each data set.
     target : validation accuracy on the digits, to which steps are counted.
@@ -39,6 +48,7 @@ class Settings:
     activations: tuple[str, ...] = ("relu", "tanh", "sigmoid")
     depths: tuple[int, ...] = (2, 6)
     width: int = 32
+    places: tuple[str, ...] = (*PLACES, BOTH_ENDS)
     rates: tuple[float, ...] = tuple(2.0**exponent for exponent in range(-8, 2))
     tuning_seeds: tuple[int, ...] = tuple(range(6100, 6106))
     test_seeds: tuple[int, ...] = tuple(range(6200, 6264))

@@ -6,10 +6,22 @@ import numpy as np
 from jaxtyping import Float
 
 from bncourse.experiments.ensembles import final_accuracy
-from bncourse.experiments.placement.settings import PLACES, Architecture, Settings
-from bncourse.lab import MLPEnsemble, Split, clusters, digits, steps_to_accuracy, train
+from bncourse.experiments.placement.settings import BOTH_ENDS, Architecture, Settings
+from bncourse.lab import (
+    Activations,
+    MLPEnsemble,
+    Normalization,
+    Split,
+    clusters,
+    digits,
+    measure,
+    steps_to_accuracy,
+    train,
+)
+from bncourse.lab.stacked import StackedBatchNorm
 
 CLASSES = 10
+BEFORE, AFTER = ("norm", "activation", "dropout"), ("activation", "norm", "dropout")
 
 
 @dataclass(frozen=True)
@@ -61,7 +73,14 @@ def cell(
 
 
 def train_members(cell: Cell) -> dict[str, Float[np.ndarray, "S"]]:
-    """Train an ensemble; the score of each member, infinite for steps where it does not arrive."""
+    """Train an ensemble.
+
+    Returns
+    -------
+    score : of each member; infinite for steps where it does not arrive.
+    saturated : where accuracy is the score of tanh or sigmoid units, the share of their values that is saturated in
+        the end, over all hidden layers, on the validation part; 1 for a diverged network.
+    """
     data = digits() if cell.score == "steps" else clusters()
     network = make_network(data, cell.architecture, cell.place, cell.width, cell.seeds)
     history = train(
@@ -69,12 +88,21 @@ def train_members(cell: Cell) -> dict[str, Float[np.ndarray, "S"]]:
     )
     if cell.score == "steps":
         return {"score": steps_to_accuracy(history, cell.target)}
-    return {"score": final_accuracy(network, history, data, cell.part)}
+    found = {"score": final_accuracy(network, history, data, cell.part)}
+    if cell.architecture.saturates:
+        x, y = (part.expand(len(cell.seeds), *part.shape) for part in (data.validation_x, data.validation_y))
+        share = measure(Activations(), network, x, y)["saturated"].mean(axis=1)
+        found["saturated"] = np.where(np.isfinite(history.batch_loss[:, -1]), share, 1.0)
+    return found
 
 
 def make_network(
     data: Split, architecture: Architecture, place: str, width: int, seeds: tuple[int, ...]
 ) -> MLPEnsemble:
-    """An ensemble with batch norm in one of ``PLACES``, and a bias where it is not redundant."""
+    """An ensemble with batch norm in a place, and a bias where it is not redundant."""
     widths = (data.train_x.shape[1], *(width,) * architecture.depth, CLASSES)
-    return MLPEnsemble(widths, seeds, True, activation=architecture.activation, order=PLACES[place])
+    order = AFTER if place == "after" else BEFORE
+    network = MLPEnsemble(widths, seeds, True, activation=architecture.activation, order=order)
+    if place == BOTH_ENDS:
+        network.head = StackedBatchNorm(width, seeds, Normalization(), architecture.depth)
+    return network

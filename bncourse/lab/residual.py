@@ -32,7 +32,7 @@ class Residual(nn.Module):
         members: int,
         scale: float | Sequence[float] | None = None,
         sum_scale: float = 1.0,
-        activation: nn.Module | None = None,
+        activation: "nn.Module | None" = None,
     ) -> None:
         super().__init__()
         self.branch = branch

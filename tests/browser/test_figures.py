@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 import pytest
 from playwright.sync_api import Browser, Locator, Page, Route, expect
 
+from bncourse.experiments import gradient_profiles
 from bncourse.kernels.floor import DEVICES, bound, flops_per_value, intensity
 from tests.browser.test_pages import WIDTHS, contrast, watch
 
@@ -16,6 +17,7 @@ PLACES = {
     "transform": "book/1_transform/2_the_transform.html",
     "projections": "book/2_backprop/2_closed_form.html",
     "roofline": "book/3_kernel/1_bytes_not_flops.html",
+    "gradients": "book/6_placement/2_residual_networks.html",
 }
 Opened = Callable[..., Locator]
 CONTROLS = ":is(input, select):visible"
@@ -101,7 +103,7 @@ def test_a_figure_takes_the_place_of_its_text(name: str, opened: Opened) -> None
 def test_everything_in_it_has_a_name_and_every_picture_a_description(name: str, opened: Opened) -> None:
     figure = opened(name)
     controls = figure.locator(CONTROLS)
-    assert controls.count() >= 6
+    assert controls.count() >= 5
     labels = []
     for control in controls.all():
         label = control.evaluate("node => node.ariaLabel || node.labels[0].textContent")
@@ -478,3 +480,51 @@ def test_pages_without_a_figure_load_none_of_it(browser: Browser, address: str) 
 
 def load(page: Page, url: str) -> None:
     page.goto(url, wait_until="networkidle")
+
+
+def test_gradients_are_the_recorded_ones(opened: Opened) -> None:
+    """Catches a figure that shows another network's profile, and tables of another build."""
+    figure = opened("gradients")
+    recorded = {
+        (each.network, each.norm, each.activation, each.depth): each for each in gradient_profiles.recorded().profiles
+    }
+
+    def multiplied() -> list[float]:
+        return [10**mean for mean in (solid.mean[0], dashed.mean[0])]
+
+    def shown() -> list[float]:
+        said = re.findall(r"multiplied by ([\d.]+)(?: × 10([⁻⁰¹²³⁴⁵⁶⁷⁸⁹]+))?", description(figure, "Gradient by layer"))
+        raised = str.maketrans("⁻⁰¹²³⁴⁵⁶⁷⁸⁹", "-0123456789")
+        return [float(number) * 10 ** int(power.translate(raised) or 0) for number, power in said]
+
+    solid, dashed = (recorded["plain", norm, "relu", 20] for norm in ("batch norm before", "none"))
+    assert shown() == pytest.approx(multiplied(), rel=0.06)
+    figure.get_by_label("dashed: network").select_option("residual, post-activation, layer norm before")
+    figure.get_by_label("dashed: activation").select_option("sigmoid")
+    figure.get_by_label("hidden layers").select_option("40")
+    solid = recorded["plain", "batch norm before", "relu", 40]
+    dashed = recorded["residual, post-activation", "layer norm before", "sigmoid", 40]
+    assert shown() == pytest.approx(multiplied(), rel=0.06)
+    assert dashed.mean[0] < -10
+    expect(figure.locator("[aria-live]")).to_contain_text("sigmoid")
+    figure.get_by_role("button", name="Reset").click()
+    expect(figure.get_by_label("dashed: network")).to_have_value("plain, none")
+
+
+def test_the_line_of_a_network_falls_as_far_as_it_says(opened: Opened) -> None:
+    """The drawn path ends at 1 on the right, and begins on the left at the factor on the axis of powers of ten."""
+    figure = opened("gradients")
+    path = figure.locator(".figure-first .figure-profile").get_attribute("d") or ""
+    points = [tuple(map(float, point.split(" "))) for point in re.findall(r"[\d.]+ [\d.]+", path)]
+    ticks = {
+        label: float(figure.locator("svg text", has_text=re.compile(f"^{label}$")).first.get_attribute("y") or 0) - 4
+        for label in ("10²", "10⁻¹")
+    }
+    assert len(points) == 20
+    decade = (ticks["10⁻¹"] - ticks["10²"]) / 3
+    profile = next(
+        each
+        for each in gradient_profiles.recorded().profiles
+        if (each.network, each.norm, each.activation, each.depth) == ("plain", "batch norm before", "relu", 20)
+    )
+    assert points[-1][1] - points[0][1] == pytest.approx(profile.mean[0] * decade, abs=0.2)

@@ -95,3 +95,19 @@ def test_the_record_was_made_with_the_settings_of_the_code():
     assert {each.activation for each in outcome.profiles} == set(settings.activations)
     assert {each.depth for each in outcome.profiles} == set(settings.depths)
     assert len(outcome.profiles) == 11 * len(settings.activations) * len(settings.depths)
+
+
+def test_the_chapters_answers_about_the_figure():
+    """What chapter 6.2 says a reader should have seen."""
+    found = {(each.network, each.norm, each.activation): each for each in recorded().profiles if each.depth == 40}
+    relu, sigmoid = ({norm: found["plain", norm, name].mean[0] for norm in NORMS} for name in ("relu", "sigmoid"))
+    assert abs(relu["layer norm before"]) < 0.2
+    growing = [relu[norm] for norm in ("batch norm before", "batch norm after", "layer norm after")]
+    assert 3 < min(growing) < max(growing) < 1.1 * min(growing)
+    assert {norm for norm in NORMS if abs(sigmoid[norm]) < 1} == {*NORMS} - {"none", "layer norm before"}
+    assert max(sigmoid["none"], sigmoid["layer norm before"]) < -10
+    for network in [*NETWORKS][1:]:
+        bare, normed = (np.array(found[network, norm, "relu"].mean) for norm in ("none", "batch norm before"))
+        steps = -np.diff(bare)
+        assert steps.max() < 1.3 * steps.min()
+        assert normed[19] < normed[0] / 3

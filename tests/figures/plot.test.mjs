@@ -2,13 +2,16 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 
 import {
+  bandPath,
   barsPath,
+  factor,
   fixed,
   histogram,
   linePath,
   logScale,
   normalDensity,
   percent,
+  powerOfTen,
   powersOfTen,
   scale,
   short,
@@ -77,4 +80,28 @@ test("large numbers carry the prefix of their size, also those that rounding lif
     [1, 11, 999, 999.6, 2048, 51_380_224, 417_464_832, 3.35e12, 1e15, 2e18].map(short),
     ["1 ", "11 ", "999 ", "1 k", "2.05 k", "51.4 M", "417 M", "3.35 T", "1 P", "2000 P"],
   );
+});
+
+test("a band runs along its upper line and back along its lower one, and is closed", () => {
+  const [lower, upper] = [
+    [
+      [0, 9],
+      [1, 8],
+    ],
+    [
+      [0, 5],
+      [1, 4],
+    ],
+  ];
+  assert.equal(bandPath(lower, upper), "M0 5L1 4L1 8L0 9Z");
+});
+
+test("powers of ten in raised figures", () => {
+  assert.deepEqual([-12, -1, 0, 1, 30].map(powerOfTen), ["10⁻¹²", "10⁻¹", "1", "10¹", "10³⁰"]);
+});
+
+test("a factor from its logarithm, with two digits", () => {
+  const shown = { 0: "1.0", 1.668: "47", 3.9: "7900", 4.3: "2 × 10⁴", [-1.2]: "0.063", [-11.93]: "1.2 × 10⁻¹²" };
+  for (const [logarithm, text] of Object.entries(shown)) assert.equal(factor(Number(logarithm)), text);
+  assert.equal(factor(4.9999), "1 × 10⁵");
 });

@@ -60,6 +60,11 @@ export function barsPath(heights, left, width, base) {
     .join("");
 }
 
+/** Return the closed SVG path between a lower and an upper line of points. */
+export function bandPath(lower, upper) {
+  return `${linePath([...upper, ...lower.toReversed()])}Z`;
+}
+
 const pixel = (value) => String(Math.round(value * 10) / 10 + 0);
 
 /** Return a number with fixed digits, with a true minus sign, and none before zero. */
@@ -79,3 +84,18 @@ export function short(value) {
 }
 
 const PREFIXES = ["", "k", "M", "G", "T", "P"];
+
+/** Return a power of ten as text, its exponent raised. */
+export const powerOfTen = (exponent) =>
+  exponent === 0 ? "1" : `10${[...String(exponent)].map((sign) => RAISED[sign]).join("")}`;
+
+const RAISED = { "-": "⁻", ...Object.fromEntries([..."⁰¹²³⁴⁵⁶⁷⁸⁹"].entries()) };
+
+/** Return the number of a decimal logarithm with two digits, as a power of ten where it is very large or small. */
+export function factor(logarithm) {
+  const exponent = Math.floor(logarithm + 1e-9);
+  const rounded = (10 ** logarithm).toPrecision(2);
+  if (exponent >= -2 && exponent < 4) return exponent < 2 ? rounded : String(Number(rounded));
+  const leading = Number((10 ** (logarithm - exponent)).toPrecision(2));
+  return leading < 10 ? `${leading} × ${powerOfTen(exponent)}` : `1 × ${powerOfTen(exponent + 1)}`;
+}

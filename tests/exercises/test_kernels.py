@@ -21,6 +21,7 @@ def test_in_the_interpreter(file):
     pytest.importorskip("triton", reason="no Triton here: pip install 'bncourse[kernels]' (Linux only)")
     environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
     environment |= {"TRITON_INTERPRET": "1", "BNCOURSE_TEST_KERNELS": "1", "OMP_NUM_THREADS": "1"}
+    environment.setdefault("BNCOURSE_TEST_SEEDS", "2")  # the interpreter is slow
     command = [sys.executable, "-m", "pytest", "-q", "--tb=short", "-p", "no:cacheprovider", "-p", "no:xdist"]
     chosen = [] if file in OWN else ["-k", " or ".join(KERNELS)]
     command += [*chosen, str(HERE / file)]

@@ -10,8 +10,8 @@ CLAIMS = (
         chapter="6.1",
         literature=(
             "The place that {cite:t}`ioffe2015batch` chose. {cite:t}`mishkin2017systematic` found it better "
-            "after the activation; {cite:t}`he2016identity` put both, batch norm and activation, before the "
-            "linear layer."
+            "after the activation in one network, and before it in another; {cite:t}`he2016identity` put both, "
+            "batch norm and activation, before the linear layer."
         ),
         test=(
             "MLPs of 2 and of 6 hidden layers of ReLU, tanh and sigmoid units, with batch norm before the "

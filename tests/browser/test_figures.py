@@ -31,8 +31,10 @@ COLOURS = """
     const [over, under] = [parse(colour), parse(back)];
     return "rgb(" + [0, 1, 2].map((i) => over[i] * opacity + under[i] * (1 - opacity)).join(", ") + ")";
   };
-  const kinds = "svg :is(path, rect, circle, text), p:not(.figure-summary), label, output, button, select";
-  const parts = [...figure.querySelectorAll(kinds)];
+  // An interval is pale beside its line; its ends are told in words.
+  const drawn = "svg :is(path:not(.figure-interval), rect, circle, text)";
+  const written = "p:not(.figure-summary), strong, label, output, button, select";
+  const parts = [...figure.querySelectorAll(`${drawn}, ${written}`)];
   return parts.filter((part) => part.getClientRects().length).map((part) => {
     const style = getComputedStyle(part);
     const name = `${part.tagName} ${part.getAttribute("class") || ""}`;
@@ -493,22 +495,25 @@ def test_gradients_are_the_recorded_ones(opened: Opened) -> None:
         return [10**mean for mean in (solid.mean[0], dashed.mean[0])]
 
     def shown() -> list[float]:
-        said = re.findall(r"multiplied by ([\d.]+)(?: × 10([⁻⁰¹²³⁴⁵⁶⁷⁸⁹]+))?", description(figure, "Gradient by layer"))
+        said = re.findall(
+            r"multiplied by ([\d.]+)(?:\s×\s10([⁻⁰¹²³⁴⁵⁶⁷⁸⁹]+))?", description(figure, "Gradient by layer")
+        )
         raised = str.maketrans("⁻⁰¹²³⁴⁵⁶⁷⁸⁹", "-0123456789")
         return [float(number) * 10 ** int(power.translate(raised) or 0) for number, power in said]
 
-    solid, dashed = (recorded["plain", norm, "relu", 20] for norm in ("batch norm before", "none"))
+    solid, dashed = (recorded["residual, pre-activation", norm, "relu", 20] for norm in ("batch norm before", "none"))
     assert shown() == pytest.approx(multiplied(), rel=0.06)
-    figure.get_by_label("dashed: network").select_option("residual, post-activation, layer norm before")
+    figure.get_by_label("solid: network").select_option("plain, layer norm after the activation")
+    figure.get_by_label("dashed: network").select_option("residual, post-activation, layer norm")
     figure.get_by_label("dashed: activation").select_option("sigmoid")
     figure.get_by_label("hidden layers").select_option("40")
-    solid = recorded["plain", "batch norm before", "relu", 40]
+    solid = recorded["plain", "layer norm after", "relu", 40]
     dashed = recorded["residual, post-activation", "layer norm before", "sigmoid", 40]
     assert shown() == pytest.approx(multiplied(), rel=0.06)
     assert dashed.mean[0] < -10
     expect(figure.locator("[aria-live]")).to_contain_text("sigmoid")
     figure.get_by_role("button", name="Reset").click()
-    expect(figure.get_by_label("dashed: network")).to_have_value("plain, none")
+    expect(figure.get_by_label("dashed: network")).to_have_value("residual, pre-activation, none")
 
 
 def test_the_line_of_a_network_falls_as_far_as_it_says(opened: Opened) -> None:
@@ -525,6 +530,23 @@ def test_the_line_of_a_network_falls_as_far_as_it_says(opened: Opened) -> None:
     profile = next(
         each
         for each in gradient_profiles.recorded().profiles
-        if (each.network, each.norm, each.activation, each.depth) == ("plain", "batch norm before", "relu", 20)
+        if (each.network, each.norm, each.activation, each.depth)
+        == ("residual, pre-activation", "batch norm before", "relu", 20)
     )
     assert points[-1][1] - points[0][1] == pytest.approx(profile.mean[0] * decade, abs=0.2)
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+def test_the_longest_name_fits_into_its_list(width: str, opened: Opened) -> None:
+    """Catches two lists that show the same beginning of different networks."""
+    figure = opened("gradients", width)
+    cut = figure.evaluate(
+        """figure => [...figure.querySelectorAll("select")].flatMap((list) => {
+          const [style, pen] = [getComputedStyle(list), document.createElement("canvas").getContext("2d")];
+          pen.font = style.font;
+          const arrow = 24;
+          return [...list.options].map((option) => option.text)
+            .filter((text) => pen.measureText(text).width + arrow > list.clientWidth);
+        })"""
+    )
+    assert cut == []

@@ -100,8 +100,22 @@ test("powers of ten in raised figures", () => {
   assert.deepEqual([-12, -1, 0, 1, 30].map(powerOfTen), ["10⁻¹²", "10⁻¹", "1", "10¹", "10³⁰"]);
 });
 
-test("a factor from its logarithm, with two digits", () => {
-  const shown = { 0: "1.0", 1.668: "47", 3.9: "7900", 4.3: "2 × 10⁴", [-1.2]: "0.063", [-11.93]: "1.2 × 10⁻¹²" };
-  for (const [logarithm, text] of Object.entries(shown)) assert.equal(factor(Number(logarithm)), text);
-  assert.equal(factor(4.9999), "1 × 10⁵");
+test("a factor from its logarithm, with two digits and no break inside", () => {
+  const shown = {
+    0: "1.0",
+    1.668: "47",
+    3.9: "7900",
+    4.3: "2.0 × 10⁴",
+    [-0.05]: "0.89",
+    [-1.2]: "0.063",
+    [-1.9999]: "0.010",
+    [-11.93]: "1.2 × 10⁻¹²",
+    0.9999: "10",
+    3.9999: "1.0 × 10⁴",
+    4.9999: "1.0 × 10⁵",
+    [-24.551]: "2.8 × 10⁻²⁵",
+  };
+  for (const [logarithm, text] of Object.entries(shown)) {
+    assert.equal(factor(Number(logarithm)), text.replaceAll(" ", "\u00a0"));
+  }
 });

@@ -7,8 +7,8 @@ import { bandPath, factor, linePath, powerOfTen, scale, ticks } from "./plot.mjs
 const ACTIVATIONS = { relu: "ReLU", tanh: "tanh", sigmoid: "sigmoid", linear: "none (linear)" };
 const LINES = { first: "Solid line", second: "Dashed line" };
 const START = {
-  first: ["plain, batch norm before", "relu"],
-  second: ["plain, none", "relu"],
+  first: ["residual, pre-activation, batch norm before", "relu"],
+  second: ["residual, pre-activation, none", "relu"],
   depth: "20",
 };
 // Room for the numbers of the vertical axis at its left, for its name above it, for half a number at the right.
@@ -16,7 +16,7 @@ const [LEFT, RIGHT, TOP] = [52, 14, 30];
 const [HEIGHT, BASE] = [330, 284];
 
 export function build() {
-  const kinds = Object.entries(TABLES.networks).map(([kind, [network, norm]]) => [kind, `${network}, ${named(norm)}`]);
+  const kinds = Object.entries(TABLES.networks).map(([kind, names]) => [kind, named(...names)]);
   const activations = TABLES.activations.map((name) => [name, ACTIVATIONS[name]]);
   const select = (label, options, start) => choice({ label, options, start, change: draw });
   const curve = (line, [kind, activation]) => ({
@@ -26,11 +26,15 @@ export function build() {
   const curves = { first: curve("solid", START.first), second: curve("dashed", START.second) };
   const depth = select("hidden layers", TABLES.depths.map(String), START.depth);
   const plot = picture("Gradient by layer");
-  const verdicts = { first: html("p", {}, html("strong")), second: html("p", {}, html("strong")) };
+  const verdicts = { first: html("p", { class: "figure-first" }), second: html("p", { class: "figure-second" }) };
   const spoken = summary(words(current()));
-  const panel = html("div", { class: "figure-profiles" }, plot.root, ...Object.values(verdicts));
-  verdicts.first.classList.add("figure-first");
-  verdicts.second.classList.add("figure-second");
+  const panel = html(
+    "div",
+    { class: "figure-profiles" },
+    plot.root,
+    ...Object.values(verdicts),
+    html("p", {}, `Geometric means over ${TABLES.seeds} seeds; bands and brackets are 95\u00a0% intervals.`),
+  );
   whenResized(panel, draw);
   return html(
     "div",
@@ -38,7 +42,7 @@ export function build() {
     html(
       "div",
       { class: "figure-controls figure-pairs" },
-      ...[curves.first, curves.second].flatMap(({ kind, activation }) => [kind.root, activation.root]),
+      ...["kind", "activation"].flatMap((part) => [curves.first[part].root, curves.second[part].root]),
       depth.root,
     ),
     html("div", { class: "figure-buttons" }, button("Reset", reset)),
@@ -68,23 +72,27 @@ export function build() {
   function draw() {
     const chosen = current();
     drawProfiles(plot, chosen);
-    for (const each of chosen) verdicts[each.name].firstChild.textContent = inWords(each);
+    for (const each of chosen) verdicts[each.name].replaceChildren(html("strong", {}, `${title(each)}.`), result(each));
     spoken.say(words(chosen));
   }
 }
 
-const named = (norm) => (norm === "none" ? "no norm" : `${norm} the activation`);
+/** Return a network's name. Residual ones have their norm in one place only. */
+function named(network, norm) {
+  if (norm === "none") return `${network}, no norm`;
+  return network === "plain" ? `${network}, ${norm} the activation` : `${network}, ${norm.replace(" before", "")}`;
+}
 
-function inWords({ name, words: network, layers, mean, low, high }) {
+const title = ({ name, words: network }) => `${LINES[name]}: ${network}`;
+
+function result({ layers, mean, low, high }) {
   return (
-    `${LINES[name]}: ${network}. From layer ${layers} to layer 1 the gradient is multiplied by ${factor(mean[0])} ` +
+    ` From layer ${layers} to layer 1 the gradient is multiplied by ${factor(mean[0])} ` +
     `[${factor(low[0])}, ${factor(high[0])}].`
   );
 }
 
-function words(chosen) {
-  return chosen.map(inWords).join(" ");
-}
+const words = (chosen) => chosen.map((each) => `${title(each)}.${result(each)}`).join(" ");
 
 /** Draw both profiles from the input's side to the output's, with their intervals. */
 function drawProfiles(drawing, chosen) {
@@ -98,8 +106,8 @@ function drawProfiles(drawing, chosen) {
   drawing.show(
     width,
     HEIGHT,
-    chosen.map(inWords).join(" "),
-    svg("path", { class: "figure-curve", d: `M${LEFT} ${up(0)}H${width - RIGHT}` }),
+    words(chosen),
+    svg("path", { class: "figure-level", d: `M${LEFT} ${up(0)}H${width - RIGHT}` }),
     ...chosen.map(({ name, mean, low, high }) =>
       svg(
         "g",

@@ -93,9 +93,7 @@ const RAISED = { "-": "⁻", ...Object.fromEntries([..."⁰¹²³⁴⁵⁶⁷⁸
 
 /** Return the number of a decimal logarithm with two digits, as a power of ten where it is very large or small. */
 export function factor(logarithm) {
-  const exponent = Math.floor(logarithm + 1e-9);
-  const rounded = (10 ** logarithm).toPrecision(2);
-  if (exponent >= -2 && exponent < 4) return exponent < 2 ? rounded : String(Number(rounded));
-  const leading = Number((10 ** (logarithm - exponent)).toPrecision(2));
-  return leading < 10 ? `${leading} × ${powerOfTen(exponent)}` : `1 × ${powerOfTen(exponent + 1)}`;
+  const [leading, exponent] = (10 ** logarithm).toExponential(1).split("e").map(Number);
+  if (exponent >= 4 || exponent < -2) return `${leading.toFixed(1)}\u00a0×\u00a0${powerOfTen(exponent)}`;
+  return (leading * 10 ** exponent).toFixed(Math.max(0, 1 - exponent));
 }

@@ -8,7 +8,7 @@ import torch
 
 from bncourse.experiments import batch_size
 from bncourse.experiments.batch_size import REDUCED, Budget, Outcome, Settings, noise, training, verdicts
-from bncourse.experiments.batch_size.noise import noise_of, predicted_noise, take_statistics
+from bncourse.experiments.batch_size.noise import noise_of, predicted_noise
 from bncourse.experiments.design import ARMS
 from bncourse.lab import (
     Interval,
@@ -18,6 +18,7 @@ from bncourse.lab import (
     digits,
     mean_interval,
     paired_interval,
+    take_statistics,
     train,
 )
 from tests.experiments.common import interval, read_again
@@ -158,22 +159,6 @@ def test_a_budget_of_epochs_is_one_of_images():
     assert Budget(20, "updates").steps(2) == 20
     assert [Budget(1, "epochs").name, Budget(4, "epochs").name] == ["1 epoch", "4 epochs"]
     assert len(digits().train_x) == batch_size.settings.EXAMPLES
-
-
-def test_statistics_taken_anew_are_those_of_the_whole_batch_layer_by_layer():
-    """Catches running averages that lag behind, and layers whose inputs were normalized with old statistics."""
-    data = digits()
-    network = MLPEnsemble((64, 9, 9, 10), (1, 2), True)
-    train(network, data, [0.5] * 2, 3, 250)
-    stale = accuracy(network, data.test_x, data.test_y)
-    with torch.no_grad():
-        whole = network.train()(data.train_x.expand(2, -1, -1))
-    take_statistics(network, data.train_x)
-    assert not network.training
-    with torch.no_grad():
-        again = network(data.train_x.expand(2, -1, -1))
-    torch.testing.assert_close(again, whole, rtol=1e-4, atol=1e-4)
-    assert (accuracy(network, data.test_x, data.test_y) > stale + 0.02).all()
 
 
 # The run ------------------------------------------------------------------------------------------------------------

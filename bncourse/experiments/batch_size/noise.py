@@ -1,8 +1,5 @@
 """How far the statistics of a batch are from those of other batches of its size, layer by layer."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-
 import numpy as np
 import torch
 from jaxtyping import Float
@@ -42,11 +39,11 @@ def noise_of(
     members = torch.arange(len(network.seeds))[:, None]
     means, variances, deviations = [], [], []
     with network.preserved():
-        whole = [_normalized(h).transpose(1, 2) for h in inputs_of_norms(network, x.expand(len(members), *x.shape))]
+        whole = [_normalized(h).transpose(1, 2) for h in _inputs_of_norms(network, x.expand(len(members), *x.shape))]
         for _ in range(draws):
             chosen = [generator.choice(len(x), batch_size, replace=False) for generator in generators]
             rows = torch.from_numpy(np.stack(chosen))
-            inputs = inputs_of_norms(network, x[rows])
+            inputs = _inputs_of_norms(network, x[rows])
             means.append(torch.stack([h.double().mean(dim=2) for h in inputs]))
             variances.append(torch.stack([h.double().var(dim=2) for h in inputs]))
             values = [_normalized(h).transpose(1, 2) - of[members, rows] for h, of in zip(inputs, whole, strict=True)]
@@ -67,45 +64,22 @@ def _normalized(h: Float[Tensor, "S F B"]) -> Float[Tensor, "S F B"]:
     return (h - mean) * torch.rsqrt(var + EPS)
 
 
-@torch.no_grad()
-def take_statistics(network: Ensemble, x: Float[Tensor, "N F"]) -> None:
-    """Let running statistics be those of these examples, each layer's behind layers that normalize with them too.
-
-    The network is left in inference mode.
-    """
-    inputs = inputs_of_norms(network, x.expand(len(network.seeds), *x.shape))
-    for norm, h in zip(_norms(network), inputs, strict=True):
-        var, mean = torch.var_mean(h, dim=2, correction=0)
-        norm.get_buffer("running_mean").copy_(mean)
-        norm.get_buffer("running_var").copy_(var)
-    network.eval()
-
-
-def inputs_of_norms(network: Ensemble, x: Float[Tensor, "S B F"]) -> list[Float[Tensor, "S F B"]]:
+def _inputs_of_norms(network: Ensemble, x: Float[Tensor, "S B F"]) -> list[Float[Tensor, "S F B"]]:
     """What each batch norm gets, from the first layer to the last, when a batch goes through in training mode."""
-    network.train()
-    with _kept(network) as inputs:
-        network(x)
-    return inputs
-
-
-@contextmanager
-def _kept(network: Ensemble) -> Iterator[list[Tensor]]:
     inputs: list[Tensor] = []
 
     def keep(_module: object, arguments: tuple[Tensor, ...]) -> None:
         inputs.append(arguments[0])
 
-    handles = [norm.register_forward_pre_hook(keep) for norm in _norms(network)]
+    norms = [module for module in network.modules() if isinstance(module, StackedBatchNorm)]
+    handles = [norm.register_forward_pre_hook(keep) for norm in norms]
+    network.train()
     try:
-        yield inputs
+        network(x)
     finally:
         for handle in handles:
             handle.remove()
-
-
-def _norms(network: Ensemble) -> list[StackedBatchNorm]:
-    return [module for module in network.modules() if isinstance(module, StackedBatchNorm)]
+    return inputs
 
 
 def predicted_noise(batch_size: int, examples: int) -> float:

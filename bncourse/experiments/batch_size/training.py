@@ -5,9 +5,9 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float
 
-from bncourse.experiments.batch_size.noise import KINDS, noise_of, take_statistics
+from bncourse.experiments.batch_size.noise import KINDS, noise_of
 from bncourse.experiments.design import ARMS
-from bncourse.lab import MLPEnsemble, accuracy, digits, train
+from bncourse.lab import MLPEnsemble, accuracy, digits, take_statistics, train
 
 CLASSES = 10
 

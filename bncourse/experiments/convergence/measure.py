@@ -1,6 +1,7 @@
 """The settings of the experiment, its run, and what it measures."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -8,6 +9,7 @@ import numpy as np
 from jaxtyping import Float
 
 from bncourse.experiments.design import ARMS, check_seeds
+from bncourse.experiments.ensembles import portions, side_by_side
 from bncourse.lab import (
     Interval,
     MLPEnsemble,
@@ -98,10 +100,14 @@ class Outcome:
 
 @dataclass(frozen=True)
 class _Cell:
-    """One arm at one rate: what one ensemble's training depends on, and what to read from it afterwards."""
+    """One arm: what an ensemble's training depends on, and what to read from it afterwards.
+
+    Each member has its rate and seed. Of the members ``pictured`` the curves are kept, of those ``tested`` the test
+    part is read.
+    """
 
     arm: str
-    rate: float
+    rates: tuple[float, ...]
     seeds: tuple[int, ...]
     widths: tuple[int, ...]
     steps: int
@@ -109,8 +115,8 @@ class _Cell:
     momentum: float
     target_accuracy: float
     target_loss: float
-    keep_curve: bool
-    read_test: bool
+    pictured: tuple[int, ...]
+    tested: tuple[int, ...]
 
 
 @dataclass(eq=False)
@@ -121,24 +127,18 @@ class _Sweep:
     loss_steps: Float[np.ndarray, "R S"]
     final_accuracy: Float[np.ndarray, "R S"]
     pictured: dict[float, Float[np.ndarray, "S K"]]
-    test_accuracy: Float[np.ndarray, "S"] | None
+    test_accuracy: Float[np.ndarray, "S"]
 
 
 def run(settings: Settings, *, jobs: int = 1, cache: bool = False, progress: bool = False) -> Outcome:
     """Tune both arms on the tuning seeds, then measure both on the test seeds."""
 
     def sweeps(seeds: tuple[int, ...], read_test_at: dict[str, float]) -> dict[str, _Sweep]:
-        cells = [
-            _cell(settings, arm, rate, seeds, read_test=rate == read_test_at.get(arm))
-            for arm in ARMS
-            for rate in settings.rates
-        ]
-        found = run_all(train_at_rate, cells, jobs=jobs, cache=cache, progress=progress)
-        count = len(settings.rates)
-        return {
-            arm: _gather(cells[place : place + count], found[place : place + count])
-            for arm, place in zip(ARMS, range(0, len(cells), count), strict=True)
-        }
+        members = list(zip(*side_by_side(settings.rates, seeds), strict=True))
+        cells = [_cell(settings, arm, some, read_test_at.get(arm)) for arm in ARMS for some in portions(members)]
+        found = run_all(train_members, cells, jobs=jobs, cache=cache, progress=progress)
+        of_arm = {arm: [each for cell, each in zip(cells, found, strict=True) if cell.arm == arm] for arm in ARMS}
+        return {arm: _gather(settings, seeds, each) for arm, each in of_arm.items()}
 
     tuning = sweeps(settings.tuning_seeds, read_test_at={})
     tuned = {
@@ -151,42 +151,41 @@ def run(settings: Settings, *, jobs: int = 1, cache: bool = False, progress: boo
     return _summarize(settings, tuned, sweeps(settings.test_seeds, tuned["accuracy"]))
 
 
-def _cell(settings: Settings, arm: str, rate: float, seeds: tuple[int, ...], read_test: bool) -> _Cell:
+def _cell(settings: Settings, arm: str, members: Sequence[tuple[float, int]], read_test_at: float | None) -> _Cell:
+    rates, seeds = zip(*members, strict=True)
     shared = ("widths", "steps", "batch_size", "momentum", "target_accuracy", "target_loss")
     return _Cell(
         arm=arm,
-        rate=rate,
+        rates=rates,
         seeds=seeds,
-        keep_curve=rate in settings.pictured_rates,
-        read_test=read_test,
+        pictured=tuple(place for place, rate in enumerate(rates) if rate in settings.pictured_rates),
+        tested=tuple(place for place, rate in enumerate(rates) if rate == read_test_at),
         **{name: getattr(settings, name) for name in shared},
     )
 
 
-def train_at_rate(cell: _Cell) -> dict[str, Any]:
-    """Train one arm at one rate on all seeds at once, and read from it what the cell asks for."""
+def train_members(cell: _Cell) -> dict[str, Any]:
+    """Train members of one arm, and read from them what the cell asks for."""
     data = digits()
     network = MLPEnsemble(cell.widths, cell.seeds, batch_norm=ARMS[cell.arm])
-    history = train(network, data, [cell.rate] * len(cell.seeds), cell.steps, cell.batch_size, cell.momentum)
-    found = {
+    history = train(network, data, cell.rates, cell.steps, cell.batch_size, cell.momentum)
+    tested = accuracy(network.subset(cell.tested), data.test_x, data.test_y) if cell.tested else np.zeros(0)
+    return {
         "steps": steps_to_accuracy(history, cell.target_accuracy),
         "loss_steps": steps_to_loss(history, cell.target_loss),
         "final_accuracy": history.validation_accuracy[:, -1],
+        "curve": history.validation_accuracy[list(cell.pictured)],
+        "test_accuracy": tested,
     }
-    if cell.keep_curve:
-        found["curve"] = history.validation_accuracy
-    if cell.read_test:
-        found["test_accuracy"] = accuracy(network, data.test_x, data.test_y)
-    return found
 
 
-def _gather(cells: list[_Cell], found: list[dict[str, Any]]) -> _Sweep:
-    rows = {name: np.stack([each[name] for each in found]) for name in ("steps", "loss_steps", "final_accuracy")}
-    return _Sweep(
-        **rows,
-        pictured={cell.rate: each["curve"] for cell, each in zip(cells, found, strict=True) if cell.keep_curve},
-        test_accuracy=next((each["test_accuracy"] for each in found if "test_accuracy" in each), None),
-    )
+def _gather(settings: Settings, seeds: tuple[int, ...], found: list[dict[str, Any]]) -> _Sweep:
+    """What the portions of one arm gave, rate by rate."""
+    whole = {name: np.concatenate([each[name] for each in found]) for name in found[0]}
+    rows = {name: whole[name].reshape(-1, len(seeds)) for name in ("steps", "loss_steps", "final_accuracy")}
+    pictured = [rate for rate in settings.rates if rate in settings.pictured_rates]
+    curves = whole["curve"].reshape(len(pictured), len(seeds), settings.steps)
+    return _Sweep(**rows, pictured=dict(zip(pictured, curves, strict=True)), test_accuracy=whole["test_accuracy"])
 
 
 def _fewest(settings: Settings, steps: Float[np.ndarray, "R S"]) -> float:
@@ -209,8 +208,6 @@ def _summarize(settings: Settings, tuned: dict[str, dict[str, float]], test: dic
     decades = math.log10(settings.factor)
     working = {arm: worked.sum(axis=0) * decades for arm, worked in works.items()}
     fast = {arm: fast_rates(sweep.steps).sum(axis=0) * decades for arm, sweep in test.items()}
-    assert none.test_accuracy is not None
-    assert batch_norm.test_accuracy is not None
     every = 5
     return Outcome(
         rates=list(settings.rates),

@@ -57,22 +57,3 @@ def shifts(network: MLPEnsemble, x: Float[Tensor, "N F"]) -> list[Shift]:
             raise ValueError("expected batch norm between dropout and the next activation, got none")
         h = module(h)
     return found
-
-
-@torch.no_grad()
-def take_statistics_anew(network: MLPEnsemble, x: Float[Tensor, "N F"]) -> None:
-    """Make each batch norm's running statistics those of its inputs in inference, layer after layer.
-
-    Parameters
-    ----------
-    network : left in inference mode.
-    x : the training points.
-    """
-    network.eval()
-    h = network.enter(x.expand(len(network.seeds), *x.shape))
-    for module in (step for layer in network.layers for step in layer.children()):
-        if isinstance(module, StackedBatchNorm):
-            var, mean = torch.var_mean(h.double(), dim=2)
-            module.get_buffer("running_var").copy_(var)
-            module.get_buffer("running_mean").copy_(mean)
-        h = module(h)

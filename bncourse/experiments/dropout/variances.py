@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Float
 
 from bncourse.experiments.dropout.settings import ORDERS, Settings, build
-from bncourse.experiments.dropout.shift import shifts, take_statistics_anew
+from bncourse.experiments.dropout.shift import shifts
 from bncourse.lab import (
     accuracy,
     clusters,
@@ -16,6 +16,7 @@ from bncourse.lab import (
     geometric_mean_interval,
     mean_interval,
     paired_interval,
+    take_statistics,
     train,
 )
 
@@ -84,7 +85,7 @@ def read_trained(cell: Trained) -> dict[str, Float[np.ndarray, "S ..."]]:
     rates = (cell.rate,) * len(cell.seeds)
     history = train(network, data, rates, cell.steps, cell.batch_size, cell.momentum, evaluate_every=cell.steps)
     measured = [layer.measured for layer in shifts(network, data.train_x)]
-    take_statistics_anew(network, data.train_x)
+    take_statistics(network, data.train_x)
     own = [layer.own for layer in shifts(network, data.train_x)]
     return {
         "measured": np.exp(np.log(measured).mean(axis=2)).T,

@@ -61,7 +61,7 @@ __all__ = [
 REDUCED = Settings(
     places=PLACES,
     rates=(2.0**-6, 2.0**-4, 2.0**-2),
-    tuning_seeds=(6300,),
+    tuning_seeds=(6300, 6301),
     test_seeds=tuple(range(6400, 6404)),
 )
 

@@ -28,6 +28,7 @@ from bncourse.lab.probes import Activations, CovariateShift, Gradients, Weights
 from bncourse.lab.recurrent import RecurrentEnsemble
 from bncourse.lab.runs import RunError, run_all
 from bncourse.lab.stacked import Normalization
+from bncourse.lab.statistics import take_statistics
 from bncourse.lab.stream import Stream
 from bncourse.lab.training import accuracy, mean_loss, train
 from bncourse.lab.transformer import TransformerEnsemble
@@ -75,6 +76,7 @@ __all__ = [
     "run_all",
     "steps_to_accuracy",
     "steps_to_loss",
+    "take_statistics",
     "train",
     "with_noisy_labels",
 ]

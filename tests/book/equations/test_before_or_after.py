@@ -104,14 +104,6 @@ def test_growth_with_batch_norm_after_the_activation(activation, gain):
         assert told == pytest.approx(math.pi / (math.pi - 1))
 
 
-@pytest.mark.equation("eq-next-map")
-def test_the_next_map_takes_gamma_and_beta_over():
-    rng = np.random.default_rng(5)
-    u, gamma, beta = rng.normal(size=6), rng.normal(1, 1, 6), rng.normal(2, 1, 6)
-    weight, b = rng.normal(size=(4, 6)), rng.normal(size=4)
-    np.testing.assert_allclose(weight @ (gamma * u + beta) + b, (weight @ np.diag(gamma)) @ u + (weight @ beta + b))
-
-
 @pytest.mark.equation("eq-zero-image")
 def test_where_batch_norm_sends_the_zeros_of_a_relu():
     h = relu(np.random.default_rng(6).normal(size=(400_000, 1)))
@@ -140,3 +132,16 @@ def test_an_inner_batch_norm_changes_nothing_between_standardized_values_and_a_r
     for function, u, same in ((relu, standardized(x), True), (relu, x, False), (np.tanh, standardized(x), False)):
         inner = standardized(function(standardized(u @ weight)))
         assert np.allclose(inner, standardized(function(u @ weight)), atol=1e-9) == same
+
+
+@pytest.mark.equation("eq-same-function")
+@pytest.mark.parametrize(("both_sides", "smallest", "largest"), [(True, 0, 1e-9), (False, 0.02, 0.2)])
+def test_before_and_last_is_close_to_after_and_not_the_same(both_sides, smallest, largest):
+    """Two ReLU layers. Batch norm on both sides of a ReLU is exactly that behind it; without the inner ones, nearly."""
+    rng = np.random.default_rng(8)
+    x = standardized(rng.normal(size=(400, 20)))
+    first, second = rng.normal(size=(20, 30)), rng.normal(size=(30, 30))
+    after = standardized(relu(standardized(relu(x @ first)) @ second))
+    h = relu(standardized(x @ first))
+    other = standardized(relu(standardized((standardized(h) if both_sides else h) @ second)))
+    assert smallest <= np.sqrt(np.mean((after - other) ** 2)) < largest

@@ -49,6 +49,7 @@ NO_GRADIENT = "in a lane beyond the end dy is 0, whatever it is multiplied by"
 ONE_AXIS = "a block of one axis is summed along its last as along its first"
 BOTH = "of two conditions, the product is the conjunction"
 ANY_NEGATIVE = "reshape takes any negative number for the length that is to be found"
+BATCHES = "the given networks have batches of 2 and of 50"
 # Mutants that pass because they compute the same, by exercise and changed line, each with the reason.
 EQUIVALENT = {
     "merge": {"if count <= 0:": "a count is never negative"},
@@ -117,6 +118,23 @@ EQUIVALENT = {
         "i = first ^ tl.arange(0, BLOCK)": ALIGNED,
         "i = first ^ tl.arange(0, BLOCK) (the second)": ALIGNED,
         "if tl.program_id(1) <= 0:": "no program has a negative number",
+    },
+    "ghost_batch_norm": {
+        "groups = x.reshape(- 2, group_size, x.shape[1])": ANY_NEGATIVE,
+        "groups = x.reshape(~1, group_size, x.shape[1])": ANY_NEGATIVE,
+    },
+    "dropout_order": {
+        'elif layer >= "relu":': "of the two kinds of layer that are left there, relu is the later in the alphabet",
+    },
+    "residual_branch": {
+        'passed = 1 / 2 if before >= "relu" else 1': "nothing later in the alphabet comes before a linear layer",
+        'if part <= "linear":': "of the parts, linear is first in the alphabet",
+        "added = growth ** (1 / blocks) % 1": "a block without norm lets the mean square grow by less than 2",
+    },
+    "choose_placement": {
+        "if batch > 8:": BATCHES,
+        "if batch >= 7:": BATCHES,
+        "if batch >= 9:": BATCHES,
     },
     "which_convention": {
         "return momentum, int(from_unbiased <= from_biased)": "the two are never equal: the variances differ",

@@ -16,8 +16,8 @@ import numpy as np
 from bncourse.exercises import launching
 from bncourse.exercises.probe import Probe, Stray, split_call
 
-# Outputs for which an integer is as good as a float.
-WHOLE_NUMBERS = frozenset({"count", "ddof", "momentum"})
+# Outputs for which an integer, or a truth value, is as good as a float.
+WHOLE_NUMBERS = frozenset({"count", "ddof", "momentum", "places"})
 NOT_ATTEMPTED = "Replace `raise NotImplementedError` by your code, then run the cell and this check again."
 
 
@@ -140,10 +140,11 @@ def _as_array(value: object, name: str) -> np.ndarray:
         array = np.asarray(value).copy()
     except Exception as error:
         raise _UnreadableError(f"{name} cannot be read as an array: {_first_line(error)}") from error
-    if name in WHOLE_NUMBERS and array.dtype.kind in "iu":
+    if name in WHOLE_NUMBERS and array.dtype.kind in "biu":
         array = array.astype(np.float64)
     if array.dtype.kind != "f" or array.dtype.itemsize < 4:
-        wanted = "a number" if name in WHOLE_NUMBERS else "an array of dtype float32 or float64"
+        numbers = "numbers" if array.ndim else "a number"
+        wanted = numbers if name in WHOLE_NUMBERS else "an array of dtype float32 or float64"
         raise _UnreadableError(f"{name} is {_describe(value)} of dtype {array.dtype}: return {wanted}.")
     return array
 

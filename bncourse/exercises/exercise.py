@@ -79,6 +79,8 @@ class Exercise:
         it: whoever hands in just these mistakes has not begun.
     read_free : where a right function may choose something, as the step of a difference, and a mistake's answer depends
         on it: reads it, for a set of faults, from what came back on all probes. It joins the reference's arguments.
+    run : where many answers are right and a run decides: tries what came back on a probe, and says what happened if it
+        fell short, in a sentence; an empty text if it reached its goal. Then the answer counts as the reference's.
     """
 
     id: str
@@ -102,6 +104,7 @@ class Exercise:
     given_function: Callable[..., object] | None = None
     given_faults: FaultSet | None = None
     read_free: Callable[[FaultSet, Sequence[Probe], Sequence[Outputs]], Arguments] | None = None
+    run: Callable[[Outputs, Probe], str] | None = None
     _hint_level: list[int] = field(default_factory=lambda: [0], repr=False, compare=False)
 
     def __repr__(self) -> str:

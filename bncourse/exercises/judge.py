@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -27,6 +28,7 @@ AS_GIVEN = (
     "Your {noun} still does what the given one does. The table says where that is right and where it is not: what is "
     "different there?"
 )
+UNKNOWN = "The mistake is not one that this check knows by name."
 IN_FLOAT32 = (
     "The values agree to the precision of float32, yet they come as float64: something is computed in float32 on the "
     "way. Compute in float64, or return float32."
@@ -76,8 +78,8 @@ STRAYS = {
 def judge(exercise: Exercise, probes: Sequence[Probe], attempts: Sequence[Attempt]) -> Result:
     """The verdict on ``attempts``, one for each of ``probes``, or fewer if one did not run.
 
-    The order is: an attempt that did not run, a wrong shape, then the values. Values that disagree are compared with
-    the exercise's reference under every compatible set of one or two faults.
+    The order is: an attempt that did not run, a wrong shape, then the values, or what comes of them in a run. Values
+    that disagree are compared with the exercise's reference under every compatible set of one or two faults.
     """
     expected: list[Outputs] = []
     for probe, one in zip(probes, attempts, strict=False):
@@ -87,6 +89,13 @@ def judge(exercise: Exercise, probes: Sequence[Probe], attempts: Sequence[Attemp
         if problem := _shape_problem(exercise, probe, one, expected[-1]):
             return Result("wrong interface", problem, (), exercise.id)
 
+    happened: list[str] = []
+    if exercise.run is not None:
+        happened = [exercise.run(one.outputs, probe) for probe, one in zip(probes, attempts, strict=True)]
+        attempts = [
+            one if fell_short else replace(one, outputs=right)
+            for one, right, fell_short in zip(attempts, expected, happened, strict=True)
+        ]
     tolerances = [_tolerance(exercise, one, probe) for probe, one in zip(probes, attempts, strict=True)]
     verdicts = [
         [_agrees(got, right, tolerance) for got, right in zip(one.outputs, rights, strict=True)]
@@ -109,9 +118,12 @@ def judge(exercise: Exercise, probes: Sequence[Probe], attempts: Sequence[Attemp
             if named == exercise.given_faults and not strays:
                 said = AS_GIVEN.format(noun="kernel" if exercise.kernels else "function")
                 return Result("not attempted", said, (), exercise.id, table)
-        if named is None and not strays:
+        if named is None and exercise.run is not None:
+            messages.append(UNKNOWN)
+        elif named is None and not strays:
             messages.append(_first_failing_property(exercise, probes, attempts, expected, tolerances, verdicts))
         messages.extend(fault.message for fault in exercise.faults if fault.id in (named or CORRECT))
+        messages.extend(f"{what} (probe: {probe.name})" for probe, what in zip(probes, happened, strict=False) if what)
     if changed:
         messages.append(_in_place_message(changed))
     messages.extend(strays.values())
@@ -225,7 +237,7 @@ def _first_failing_property(
     probe, one, right = probes[index], attempts[index], expected[index]
     where = f"(probe: {probe.name}; {probe.shapes})"
     lines = [
-        "The mistake is not one that this check knows by name. The first thing that is off:",
+        f"{UNKNOWN} The first thing that is off:",
         f"{_off(exercise, probe, one, right, tolerances[index])} {where}.",
     ]
     meanings = {probes[index].alone: probes[index].name for index in wrong}
@@ -279,8 +291,9 @@ def _in_place_message(changed: Sequence[str]) -> str:
 
 def _table(exercise: Exercise, probes: Sequence[Probe], verdicts: Sequence[Sequence[bool]]) -> Table:
     header = ("probe", "shapes", *exercise.outputs)
+    good, bad = ("agrees", "differs") if exercise.run is None else ("works", "fails")
     rows = tuple(
-        (probe.name, probe.shapes, *("agrees" if right else "differs" for right in row))
+        (probe.name, probe.shapes, *(good if right else bad for right in row))
         for probe, row in zip(probes, verdicts, strict=True)
     )
     return Table(header, rows)

@@ -73,6 +73,7 @@ class Probe:
     diagnosed : whether the answer here takes part in naming the mistake. It does not where correct functions
         come to the answer in different ways, so that the same mistake gives different wrong answers.
     launches : how kernels are launched, one after the other; none where the learner writes a function.
+    seed : of the run that decides about the answer, where the exercise has one; the learner's function does not see it.
     """
 
     name: str
@@ -81,6 +82,7 @@ class Probe:
     alone: str = field(default="")
     diagnosed: bool = True
     launches: tuple[Launch, ...] = ()
+    seed: int = 0
 
     def fresh(self) -> dict[str, Any]:
         """A copy of the arguments that the caller may overwrite."""
@@ -90,8 +92,9 @@ class Probe:
     def shapes(self) -> str:
         """The sizes of the arguments, for a message: ``x (9, 4), gamma (4,)``; ``a of 9`` for parts and streams.
 
-        Whole numbers and text are shown as they are, ``num_groups 2``, and functions by their name: they choose what is
-        to be done with the arrays. What a kernel is told of their lengths, N and C, stands in their shapes already.
+        Whole numbers and text are shown as they are, ``num_groups 2``, a tuple of words as ``layers linear relu``, and
+        functions by their name: they choose what is to be done with the arrays. What a kernel is told of their lengths,
+        N and C, stands in their shapes already.
         """
         sizes = []
         for name, value in self.arguments.items():
@@ -100,7 +103,8 @@ class Probe:
             elif isinstance(value, Empty):
                 continue
             elif isinstance(value, tuple):
-                sizes.append(f"{name} of {value[0]}")
+                words = all(isinstance(item, str) for item in value)
+                sizes.append(f"{name} {' '.join(value)}" if words else f"{name} of {value[0]}")
             elif isinstance(value, Iterator):
                 sizes.append(f"{name} of {length_hint(value)}")
             elif isinstance(value, NamedFunction):

@@ -12,7 +12,10 @@ from bncourse.exercises import (
     bn_backward_inference,
     bn_backward_staged,
     bn_forward,
+    choose_placement,
+    dropout_order,
     fair_comparison,
+    ghost_batch_norm,
     gradient_check,
     gradient_growth,
     group_norm_backward,
@@ -21,6 +24,7 @@ from bncourse.exercises import (
     merge,
     missing_mask,
     norm_axes,
+    residual_branch,
     running_statistics,
     split_reduction,
     welford,
@@ -43,6 +47,10 @@ EXERCISES = [
     gradient_growth,
     fair_comparison,
     matching_rate,
+    ghost_batch_norm,
+    dropout_order,
+    residual_branch,
+    choose_placement,
 ]
 # Kernels are checked in processes of their own, which test_kernels.py starts: Triton decides when it is imported
 # whether it interprets them, and other tests want it to compile.

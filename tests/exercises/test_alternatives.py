@@ -8,13 +8,17 @@ from bncourse.exercises import (
     bn_backward_inference,
     bn_backward_staged,
     bn_forward,
+    choose_placement,
+    dropout_order,
     fair_comparison,
+    ghost_batch_norm,
     gradient_check,
     gradient_growth,
     group_norm_backward,
     matching_rate,
     merge,
     norm_axes,
+    residual_branch,
     running_statistics,
     welford,
     which_convention,
@@ -22,12 +26,16 @@ from bncourse.exercises import (
 from bncourse.reference import RunningStatistics, batch_norm, batch_norm_backward
 from tests.exercises.alternatives import BACKWARD, FORWARD, INFERENCE, MERGE, RUNNING, STAGED, WELFORD
 from tests.exercises.bank import EXERCISES, SEEDS, defined, name_of, solved, verdict
+from tests.exercises.branch_alternatives import BRANCH
 from tests.exercises.comparison_alternatives import COMPARISON
 from tests.exercises.convention_alternatives import CONVENTION
+from tests.exercises.dropout_alternatives import DROPOUT
+from tests.exercises.ghost_alternatives import GHOST
 from tests.exercises.gradcheck_alternatives import GRADCHECK
 from tests.exercises.growth_alternatives import GROWTH
 from tests.exercises.matching_alternatives import MATCHING
 from tests.exercises.norm_alternatives import AXES, GROUPS
+from tests.exercises.placement_alternatives import PLACEMENT
 
 ALTERNATIVES = {
     bn_forward.id: FORWARD,
@@ -44,6 +52,10 @@ ALTERNATIVES = {
     gradient_growth.id: GROWTH,
     fair_comparison.id: COMPARISON,
     matching_rate.id: MATCHING,
+    ghost_batch_norm.id: GHOST,
+    dropout_order.id: DROPOUT,
+    residual_branch.id: BRANCH,
+    choose_placement.id: PLACEMENT,
 }
 if any(exercise.kernels for exercise in EXERCISES):
     from tests.exercises.kernel_alternatives import KERNELS

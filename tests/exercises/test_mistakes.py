@@ -11,15 +11,19 @@ from bncourse.exercises.judge import judge
 from tests.exercises import (
     axes_mistakes,
     backward_mistakes,
+    branch_mistakes,
     comparison_mistakes,
     convention_mistakes,
+    dropout_mistakes,
     forward_mistakes,
+    ghost_mistakes,
     gradcheck_mistakes,
     group_mistakes,
     growth_mistakes,
     inference_mistakes,
     matching_mistakes,
     merge_mistakes,
+    placement_mistakes,
     running_mistakes,
     staged_mistakes,
     welford_mistakes,
@@ -41,6 +45,10 @@ MISTAKES = (
     growth_mistakes,
     comparison_mistakes,
     matching_mistakes,
+    ghost_mistakes,
+    dropout_mistakes,
+    branch_mistakes,
+    placement_mistakes,
 )
 if any(exercise.kernels for exercise in EXERCISES):
     from tests.exercises import (

@@ -230,7 +230,10 @@ def test_the_starter_is_the_solution_without_its_body(exercise):
         "which_convention": "new_var = (1 - momentum) * old_var + momentum * var(x, ddof)",
         "gradient_growth": "q[0] = growth**(L - 1) * q[L - 1]",
         "fair_comparison": "mean accuracy of arm 1 less that of arm 0",
+        "residual_branch": "h <- h + branch(h)",
+        "choose_placement": "h <- h + branch(h)",
         "matching_rate": "v <- momentum * v + gradient + decay * w",
+        "dropout_order": "ratio = variance in training / variance in inference",
     }
     assert equation.get(exercise.id, "sqrt(var + eps)") in starter, "the docstring states the equation"
     assert len(solution) > len(head) + 200, "the solution explains itself"

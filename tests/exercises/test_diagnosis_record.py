@@ -31,7 +31,8 @@ def test_no_wrong_function_was_accepted_and_every_known_one_was_named(exercise):
     for size, bank in ((1, "single faults"), (2, "pairs of faults")):
         sets = sum(1 for _ in compatible_sets(exercise.faults, size))
         assert matrix[bank]["named"] == sum(matrix[bank].values()) == sets
-    assert sum(matrix["mutants"].values()) > 50
+    # Where a run decides, the solution may be three lines long; all answers that there are, test_placement.py tries.
+    assert sum(matrix["mutants"].values()) > (50 if exercise.run is None else 5)
 
 
 def test_every_mutant_that_passes_has_its_reason():

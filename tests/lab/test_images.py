@@ -132,11 +132,14 @@ def test_a_truncated_archive_is_an_error_and_no_data(server, monkeypatch):
     [
         (idx(PIXELS)[:-9], "expected a whole gzip file"),
         (b"<html>", "expected a whole gzip file"),
-        (gzip.compress(b"\0\0\x0d\x01\0\0\0\0"), "expected an IDX file of unsigned bytes"),
-        (gzip.compress(b"\0\0\x08\x03\0\0\0\x01"), "expected an IDX file of unsigned bytes"),
-        (gzip.compress(b""), "expected an IDX file of unsigned bytes"),
-        (gzip.compress(gzip.decompress(idx(PIXELS))[:-1]), r"expected 5520 bytes for shape \[230, 4, 6\], got 5519"),
-        (gzip.compress(gzip.decompress(idx(PIXELS)) + b"\0"), "expected 5520 bytes .* got 5521"),
+        (gzip.compress(b"\0\0\x0d\x01\0\0\0\0", mtime=0), "expected an IDX file of unsigned bytes"),
+        (gzip.compress(b"\0\0\x08\x03\0\0\0\x01", mtime=0), "expected an IDX file of unsigned bytes"),
+        (gzip.compress(b"", mtime=0), "expected an IDX file of unsigned bytes"),
+        (
+            gzip.compress(gzip.decompress(idx(PIXELS))[:-1], mtime=0),
+            r"expected 5520 bytes for shape \[230, 4, 6\], got 5519",
+        ),
+        (gzip.compress(gzip.decompress(idx(PIXELS)) + b"\0", mtime=0), "expected 5520 bytes .* got 5521"),
     ],
 )
 def test_a_file_that_is_not_idx_is_refused(tmp_path, content, message):

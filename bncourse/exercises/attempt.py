@@ -16,8 +16,9 @@ import numpy as np
 from bncourse.exercises import launching
 from bncourse.exercises.probe import Probe, Stray, split_call
 
-# Outputs for which an integer, or a truth value, is as good as a float.
+# Outputs for which an integer is as good as a float, and those for which a truth value is as well.
 WHOLE_NUMBERS = frozenset({"count", "ddof", "momentum", "places"})
+TRUTH_VALUES = frozenset({"places"})
 NOT_ATTEMPTED = "Replace `raise NotImplementedError` by your code, then run the cell and this check again."
 
 
@@ -140,7 +141,7 @@ def _as_array(value: object, name: str) -> np.ndarray:
         array = np.asarray(value).copy()
     except Exception as error:
         raise _UnreadableError(f"{name} cannot be read as an array: {_first_line(error)}") from error
-    if name in WHOLE_NUMBERS and array.dtype.kind in "biu":
+    if name in WHOLE_NUMBERS and array.dtype.kind in ("biu" if name in TRUTH_VALUES else "iu"):
         array = array.astype(np.float64)
     if array.dtype.kind != "f" or array.dtype.itemsize < 4:
         numbers = "numbers" if array.ndim else "a number"

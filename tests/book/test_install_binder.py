@@ -4,6 +4,7 @@ import ast
 import os
 import subprocess
 import zipfile
+from importlib.util import find_spec
 from itertools import groupby
 from pathlib import Path
 
@@ -49,12 +50,10 @@ def package_files() -> set[str]:
 
 
 def imports(notebooks: list[Path]) -> set[str]:
-    """Everything that these notebooks import, as statements."""
-    found = set()
-    for path in notebooks:
-        for cell in nbformat.read(path, as_version=4).cells:
-            if cell.cell_type == "code":
-                nodes = ast.walk(ast.parse(cell.source))
-                found |= {ast.unparse(node) for node in nodes if isinstance(node, ast.Import | ast.ImportFrom)}
-    assert any("bncourse" in statement for statement in found)
-    return found
+    """Everything that these notebooks import, as statements, but for modules that a chapter writes itself."""
+    cells = [cell for path in notebooks for cell in nbformat.read(path, as_version=4).cells if cell.cell_type == "code"]
+    nodes = [node for cell in cells for node in ast.walk(ast.parse(cell.source))]
+    found = {node: node.module or "" for node in nodes if isinstance(node, ast.ImportFrom)}
+    found |= {node: node.names[0].name for node in nodes if isinstance(node, ast.Import)}
+    assert any(name.startswith("bncourse") for name in found.values())
+    return {ast.unparse(node) for node, name in found.items() if find_spec(name.split(".")[0])}

@@ -26,6 +26,11 @@ def portions(members: Sequence[Member]) -> Iterator[Sequence[Member]]:
         yield members[start : start + MEMBERS]
 
 
+def best(score: str, means: Float[np.ndarray, "R"]) -> int:
+    """Which of some mean scores is best: of "steps" the fewest, of others, such as "accuracy", the highest."""
+    return int(means.argmin() if score == "steps" else means.argmax())
+
+
 def final_accuracy(network: Ensemble, history: History, data: Split, part: str) -> Float[np.ndarray, "S"]:
     """Accuracy after the last step on the part that is named, "validation" or "test", and on no other."""
     return accuracy(network, data.test_x, data.test_y) if part == "test" else history.validation_accuracy[:, -1]

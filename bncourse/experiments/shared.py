@@ -1,8 +1,9 @@
 """What every experiment shares: the form of a verdict, and the way from a run to its record."""
 
 import argparse
+import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar
@@ -18,7 +19,19 @@ from bncourse.results.verdicts import Answer, Effect, Verdict
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
-__all__ = ["ANSWERS", "Answer", "Effect", "Experiment", "Side", "Verdict", "record_run", "revive", "side", "six_digits"]
+__all__ = [
+    "ANSWERS",
+    "Answer",
+    "Effect",
+    "Experiment",
+    "Side",
+    "Verdict",
+    "finite",
+    "record_run",
+    "revive",
+    "side",
+    "six_digits",
+]
 
 Side = Literal["above", "below", "across"]
 ANSWERS: dict[Side, Answer] = {"above": "supported", "below": "contradicted", "across": "inconclusive"}
@@ -96,6 +109,11 @@ def record_run(
 def six_digits(values: Float[np.ndarray, "S"]) -> list[float]:
     """Of each value, which keep a record short; what a record's estimates are made of."""
     return [float(f"{value:.6g}") for value in values.tolist()]
+
+
+def finite(values: Iterable[float]) -> list[float | None]:
+    """The values as a record takes them: None in place of infinity and of what is no number."""
+    return [value if math.isfinite(value) else None for value in values]
 
 
 def revive(value: Any) -> Any:

@@ -86,6 +86,16 @@ def decide(
     return Verdict(claim, statement, answer, reason, tuple(each.effect for each in numbers), p)
 
 
+def in_points(share: Interval) -> Interval:
+    """A difference of shares, such as accuracies, in percentage points."""
+    return Interval(100 * share.estimate, 100 * share.low, 100 * share.high)
+
+
+def runs_are_lost(arms: Iterable[Sequence[float | None]]) -> bool:
+    """Whether in one of these arms more than a quarter of the runs have None, since they never reach a target."""
+    return any(sum(steps is None for steps in arm) > len(arm) / 4 for arm in arms)
+
+
 def at_edge(chosen: Iterable[float], grid: Sequence[float]) -> bool:
     """Whether one of the values chosen is an end of its grid, so that a better one may lie beyond it."""
     return not {grid[0], grid[-1]}.isdisjoint(chosen)

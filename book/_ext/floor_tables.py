@@ -4,10 +4,9 @@
 the book does. The module ``floor_tables.mjs`` in the output is made from it.
 """
 
-import json
-from pathlib import Path
 from typing import Any
 
+from figure_modules import write_module
 from sphinx.application import Sphinx
 
 from bncourse.kernels.floor import (
@@ -49,12 +48,7 @@ def tables() -> dict[str, Any]:
 
 def write_tables(app: Sphinx) -> None:
     """Write the module beside those that import it."""
-    if app.builder.format != "html":
-        return
-    folder = Path(app.outdir) / "_static" / "figures"
-    folder.mkdir(parents=True, exist_ok=True)
-    text = f"export const TABLES = {json.dumps(tables())};\n"
-    (folder / "floor_tables.mjs").write_text(text, encoding="utf-8")
+    write_module(app, "floor_tables", tables())
 
 
 def setup(app: Sphinx) -> dict[str, Any]:

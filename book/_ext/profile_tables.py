@@ -4,10 +4,9 @@ The module ``gradient_profiles.mjs`` in the output is made from ``bncourse/resul
 build.
 """
 
-import json
-from pathlib import Path
 from typing import Any
 
+from figure_modules import write_module
 from sphinx.application import Sphinx
 
 from bncourse import results
@@ -38,12 +37,7 @@ def _kind(profile: dict[str, Any]) -> str:
 
 def write_tables(app: Sphinx) -> None:
     """Write the module beside those that import it."""
-    if app.builder.format != "html":
-        return
-    folder = Path(app.outdir) / "_static" / "figures"
-    folder.mkdir(parents=True, exist_ok=True)
-    text = f"export const TABLES = {json.dumps(tables(), separators=(',', ':'))};\n"
-    (folder / "gradient_profiles.mjs").write_text(text, encoding="utf-8")
+    write_module(app, "gradient_profiles", tables())
 
 
 def setup(app: Sphinx) -> dict[str, Any]:

@@ -7,8 +7,9 @@ import pytest
 import torch
 
 from bncourse.experiments import ensembles, placement
+from bncourse.experiments.ensembles import best
 from bncourse.experiments.placement import BOTH_ENDS, PLACES, REDUCED, SCORES, Outcome, Settings, training, verdicts
-from bncourse.experiments.placement.measure import advantage, best_rate
+from bncourse.experiments.placement.measure import advantage
 from bncourse.experiments.placement.settings import Architecture
 from bncourse.experiments.placement.training import cell, make_network, train_members
 from bncourse.lab import accuracy, clusters, digits, train
@@ -129,8 +130,8 @@ def test_an_advantage_is_above_nothing_where_the_place_before_the_activation_is_
     assert [found.estimate, found.low] == pytest.approx([4, 4])
     low, high = np.array([[0.5, 0.6, 0.4], [0.3, 0.3, 0.3]]), np.array([[0.6, 0.65, 0.55], [0.3, 0.3, 0.3]])
     assert advantage("accuracy", before=high, after=low).estimate == pytest.approx(0.05)
-    assert best_rate("steps", np.array([10, 20])) == 0
-    assert best_rate("accuracy", np.array([0.1, 0.2])) == 1
+    assert best("steps", np.array([10, 20])) == 0
+    assert best("accuracy", np.array([0.1, 0.2])) == 1
 
 
 def test_batch_norm_stands_where_its_place_says():

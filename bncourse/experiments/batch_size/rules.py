@@ -3,8 +3,7 @@
 from bncourse.experiments.batch_size.outcome import Outcome
 from bncourse.experiments.batch_size.settings import LARGE, SMALL
 from bncourse.experiments.shared import Verdict
-from bncourse.experiments.votes import Number, at_edge, decide, edge_note, number
-from bncourse.lab import Interval
+from bncourse.experiments.votes import Number, at_edge, decide, edge_note, in_points, number
 
 SMALLEST_RATIO = 2.0
 SMALLEST_DIFFERENCE = 1.0
@@ -44,7 +43,7 @@ def _difference(outcome: Outcome, budget: str) -> Number:
     difference = outcome.difference[budget]["batch_norm"]
     return number(
         f"percentage points of accuracy after {budget}, batches of {SMALL} - batches of {LARGE}",
-        Interval(100 * difference.estimate, 100 * difference.low, 100 * difference.high),
+        in_points(difference),
         seeds=outcome.seeds,
         no_effect=0,
         smallest=SMALLEST_DIFFERENCE,

@@ -3,10 +3,9 @@
 from bncourse.experiments.benefit.outcome import Outcome
 from bncourse.experiments.benefit.settings import SIZES
 from bncourse.experiments.shared import Verdict
-from bncourse.experiments.votes import Number, at_edge, decide, edge_note, number
+from bncourse.experiments.votes import Number, at_edge, decide, edge_note, number, runs_are_lost
 
 SMALLEST_GROWTH = 1.1
-LOST = 0.25
 
 BENEFITS = {"steps": "steps to the target", "errors": "test errors"}
 WORDS = {"depth": "depth", "width": "width", "digits": "number of digits", "clusters": "number of points of clusters"}
@@ -27,7 +26,7 @@ def verdicts(outcome: Outcome) -> list[Verdict]:
 def _number(outcome: Outcome, benefit: str, size: str) -> Number:
     decidable = not tuned_at_edge(outcome, benefit, size)
     if benefit == "steps":
-        decidable = decidable and not runs_are_lost(outcome, size)
+        decidable = decidable and not target_is_missed(outcome, size)
     return number(
         f"growth of the ratio of {BENEFITS[benefit]}, none / batch norm, with each doubling of {WORDS[size]}",
         outcome.estimates[f"{size} {benefit}"],
@@ -45,10 +44,6 @@ def tuned_at_edge(outcome: Outcome, benefit: str, size: str) -> bool:
     return any(at_edge(outcome.tuned[setting][chosen].values(), outcome.rates) for setting in outcome.settings[size])
 
 
-def runs_are_lost(outcome: Outcome, size: str) -> bool:
+def target_is_missed(outcome: Outcome, size: str) -> bool:
     """Whether in some setting more than a quarter of an arm's runs do not reach the target."""
-    return any(
-        sum(value is None for value in row) > LOST * len(row)
-        for setting in outcome.settings[size]
-        for row in outcome.steps[setting].values()
-    )
+    return runs_are_lost(row for setting in outcome.settings[size] for row in outcome.steps[setting].values())

@@ -1,6 +1,5 @@
 """From steps and accuracies of the seeds to the benefits, and to how they grow with each size."""
 
-import math
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -9,6 +8,7 @@ from jaxtyping import Float
 from bncourse.experiments.benefit.outcome import Outcome
 from bncourse.experiments.benefit.settings import SIZES, Setting, Settings
 from bncourse.experiments.design import ARMS
+from bncourse.experiments.shared import finite
 from bncourse.lab import Interval, difference_of_means, mean_interval, paired_interval, ratio_of_geometric_means
 
 TEST_PARTS = {"digits": 500, "clusters": 4000}
@@ -71,8 +71,7 @@ def summarize(
         },
         steps={
             setting.name: {
-                arm: [value if math.isfinite(value) else None for value in values.tolist()]
-                for arm, values in each_arm(setting, steps[settings.target_share]).items()
+                arm: finite(values.tolist()) for arm, values in each_arm(setting, steps[settings.target_share]).items()
             }
             for setting in ends
         },

@@ -10,6 +10,7 @@ from jaxtyping import Float
 
 from bncourse.experiments.design import ARMS, check_seeds
 from bncourse.experiments.ensembles import portions, side_by_side
+from bncourse.experiments.shared import finite
 from bncourse.lab import (
     Interval,
     MLPEnsemble,
@@ -214,8 +215,8 @@ def _summarize(settings: Settings, tuned: dict[str, dict[str, float]], test: dic
         seeds=len(settings.test_seeds),
         horizon=horizon,
         target_accuracy=settings.target_accuracy,
-        steps={arm: _jsonable(sweep.steps) for arm, sweep in test.items()},
-        loss_steps={arm: _jsonable(sweep.loss_steps) for arm, sweep in test.items()},
+        steps={arm: [finite(row) for row in sweep.steps.tolist()] for arm, sweep in test.items()},
+        loss_steps={arm: [finite(row) for row in sweep.loss_steps.tolist()] for arm, sweep in test.items()},
         final_accuracy={arm: sweep.final_accuracy.round(4).tolist() for arm, sweep in test.items()},
         mean_steps={
             arm: [mean_interval(np.minimum(row, horizon)) for row in sweep.steps] for arm, sweep in test.items()
@@ -248,7 +249,3 @@ def _summarize(settings: Settings, tuned: dict[str, dict[str, float]], test: dic
             ),
         },
     )
-
-
-def _jsonable(steps: Float[np.ndarray, "R S"]) -> list[list[float | None]]:
-    return [[value if math.isfinite(value) else None for value in row] for row in steps.tolist()]

@@ -9,7 +9,7 @@ from jaxtyping import Float
 from bncourse.experiments.covariate_shift.outcome import Outcome, Values
 from bncourse.experiments.covariate_shift.settings import SHARED, Settings
 from bncourse.experiments.covariate_shift.training import WINDOW
-from bncourse.experiments.shared import six_digits
+from bncourse.experiments.shared import finite, six_digits
 from bncourse.lab import (
     Interval,
     geometric_mean_interval,
@@ -69,7 +69,7 @@ def by_arm(settings: Settings, horizon: int, arms: Mapping[str, Any], matched: M
     pictured = [*PROBED[:2], *(f"{kind} {size:g}" for kind, size in matched.items()), f"frozen {matched['swinging']:g}"]
     changes = {name: {when: _held(arms[name][f"change {when}"]) for when in WHEN} for name in PROBED}
     return {
-        "steps": {name: [step if np.isfinite(step) else None for step in arm["steps"]] for name, arm in arms.items()},
+        "steps": {name: finite(arm["steps"]) for name, arm in arms.items()},
         "mean_steps": {name: mean_interval(np.minimum(arm["steps"], horizon)) for name, arm in arms.items()},
         "drift": {
             name: {str(lag): six_digits(arm[f"drift {lag}"]) for lag in settings.lags} for name, arm in arms.items()

@@ -4,8 +4,7 @@ from bncourse.experiments import votes
 from bncourse.experiments.dropout.outcome import Outcome
 from bncourse.experiments.dropout.settings import ALONE, ORDERS
 from bncourse.experiments.shared import Verdict
-from bncourse.experiments.votes import Number, decide, edge_note, number
-from bncourse.lab import Interval
+from bncourse.experiments.votes import Number, decide, edge_note, in_points, number
 
 SMALLEST_GAIN = 1.0
 TEST_POINTS = 4000
@@ -34,7 +33,7 @@ def _gain(outcome: Outcome, order: str, edge: bool) -> Number:
     gain = outcome.gains[order][outcome.better_alone]
     return number(
         f"percentage points of accuracy that both add to the better one alone, {WORDS[order]}",
-        Interval(100 * gain.estimate, 100 * gain.low, 100 * gain.high),
+        in_points(gain),
         no_effect=0,
         smallest=SMALLEST_GAIN,
         seeds=outcome.seeds,

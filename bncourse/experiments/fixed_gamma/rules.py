@@ -3,8 +3,7 @@
 from bncourse.experiments.fixed_gamma.outcome import Outcome
 from bncourse.experiments.fixed_gamma.settings import COMPARED
 from bncourse.experiments.shared import Verdict
-from bncourse.experiments.votes import Number, at_edge, decide, edge_note, number
-from bncourse.lab import Interval
+from bncourse.experiments.votes import Number, at_edge, decide, edge_note, in_points, number
 
 SMALLEST_FALL = 2.0
 FITTED = 0.98
@@ -30,7 +29,7 @@ def _number(outcome: Outcome, activation: str, part: str) -> Number:
     fall = outcome.estimates[f"{activation} {part}"]
     return number(
         f"fall of the gap {_words(activation, part)}, in percentage points",
-        Interval(100 * fall.estimate, 100 * fall.low, 100 * fall.high),
+        in_points(fall),
         no_effect=0,
         smallest=SMALLEST_FALL,
         seeds=outcome.seeds,

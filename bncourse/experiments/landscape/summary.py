@@ -11,7 +11,7 @@ from bncourse.experiments.landscape.outcome import Outcome, Values
 from bncourse.experiments.landscape.places import PATH_EVERY
 from bncourse.experiments.landscape.settings import EXAMINED, Settings
 from bncourse.experiments.landscape.shares import difference_of_shares, share
-from bncourse.experiments.shared import six_digits
+from bncourse.experiments.shared import finite, six_digits
 from bncourse.lab import Interval, geometric_mean_interval, mean_interval, paired_interval, ratio_of_geometric_means
 
 LOWERED = 0.9
@@ -172,4 +172,4 @@ def _means(quantity: str, values: Float[np.ndarray, "S K"]) -> list[Interval]:
 
 def _recorded(values: Float[np.ndarray, "S"]) -> Values:
     """Six digits of each; None where a run has none."""
-    return [value if np.isfinite(value) else None for value in six_digits(values)]
+    return finite(six_digits(values))

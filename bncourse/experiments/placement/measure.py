@@ -1,6 +1,5 @@
 """The run: both places tuned for every architecture on seeds of their own, compared on others."""
 
-import math
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
@@ -8,11 +7,11 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from bncourse.experiments.ensembles import side_by_side
+from bncourse.experiments.ensembles import best, side_by_side
 from bncourse.experiments.placement.outcome import Outcome
 from bncourse.experiments.placement.settings import PLACES, SCORES, Architecture, Settings
 from bncourse.experiments.placement.training import cell, train_members
-from bncourse.experiments.shared import six_digits
+from bncourse.experiments.shared import finite, six_digits
 from bncourse.lab import (
     Interval,
     difference_of_means,
@@ -53,7 +52,7 @@ def _measure(settings: Settings, spread_out: RunAll, score: str) -> dict[str, An
     everywhere = {(each, place): settings.rates for each in architectures for place in settings.places}
     curves = _train(settings, spread_out, score, everywhere, settings.tuning_seeds, "validation")
     tuning = {arm: within(settings, score, found["score"]).mean(axis=1) for arm, found in curves.items()}
-    tuned = {arm: settings.rates[best_rate(score, means)] for arm, means in tuning.items()}
+    tuned = {arm: settings.rates[best(score, means)] for arm, means in tuning.items()}
     alone = {arm: (rate,) for arm, rate in tuned.items()}
     scored = _train(settings, spread_out, score, alone, settings.test_seeds, "test")
     found = {arm: each["score"][0] for arm, each in scored.items()}
@@ -69,7 +68,7 @@ def _measure(settings: Settings, spread_out: RunAll, score: str) -> dict[str, An
     return {
         "tuning": table(lambda arm: six_digits(tuning[arm])),
         "tuned": table(lambda arm: tuned[arm]),
-        "scores": table(lambda arm: _finite(found[arm])),
+        "scores": table(lambda arm: finite(six_digits(found[arm]))),
         "means": table(lambda arm: mean_interval(counted[arm])),
         "by_depth": {each.name: over([each]) for each in architectures},
         "estimates": {
@@ -88,21 +87,12 @@ def within(settings: Settings, score: str, values: Float[np.ndarray, "..."]) -> 
     return np.minimum(values, settings.digits_steps) if score == "steps" else values
 
 
-def best_rate(score: str, means: Float[np.ndarray, "R"]) -> int:
-    """Which rate has the best mean score: the fewest steps, or the highest accuracy."""
-    return int(means.argmin() if score == "steps" else means.argmax())
-
-
 def advantage(score: str, before: Float[np.ndarray, "D S"], after: Float[np.ndarray, "D S"]) -> Interval:
     """Of the place before the activation over depths and seeds: steps after / before, or accuracy before - after."""
     if score == "steps":
         first, second = (np.exp(np.log(values).mean(axis=0)) for values in (after, before))
         return paired_interval(first, second, ratio_of_geometric_means)
     return paired_interval(before.mean(axis=0), after.mean(axis=0), difference_of_means)
-
-
-def _finite(values: Float[np.ndarray, "S"]) -> list[float | None]:
-    return [value if math.isfinite(value) else None for value in six_digits(values)]
 
 
 def _train(

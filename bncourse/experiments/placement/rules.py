@@ -3,13 +3,11 @@
 from bncourse.experiments.placement.outcome import Outcome
 from bncourse.experiments.placement.settings import PLACES
 from bncourse.experiments.shared import Verdict, side
-from bncourse.experiments.votes import Number, at_edge, decide, edge_note, number
-from bncourse.lab import Interval
+from bncourse.experiments.votes import Number, at_edge, decide, edge_note, in_points, number, runs_are_lost
 
 SMALLEST_RATIO = 1.1
 SMALLEST_POINTS = 1.0
 TEST_POINTS = 4000
-LOST = 0.25
 
 NAMES = {"relu": "ReLU", "tanh": "tanh", "sigmoid": "sigmoid"}
 
@@ -40,7 +38,7 @@ def _steps(outcome: Outcome, activation: str) -> Number:
         no_effect=1,
         smallest=SMALLEST_RATIO,
         ratio=True,
-        decidable=not tuned_at_edge(outcome, "steps", activation) and not runs_are_lost(outcome, activation),
+        decidable=not tuned_at_edge(outcome, "steps", activation) and not target_is_missed(outcome, activation),
     )
 
 
@@ -56,22 +54,16 @@ def _points(outcome: Outcome, activation: str) -> Number:
     )
 
 
-def in_points(difference: Interval) -> Interval:
-    """A difference of accuracies in percentage points."""
-    return Interval(100 * difference.estimate, 100 * difference.low, 100 * difference.high)
-
-
 def tuned_at_edge(outcome: Outcome, score: str, activation: str) -> bool:
     """Whether the best rate for this score, in one of the places at one depth, may lie beyond the grid."""
     chosen = {outcome.tuned[score][name][place] for name in outcome.architectures[activation] for place in PLACES}
     return at_edge(chosen, outcome.rates)
 
 
-def runs_are_lost(outcome: Outcome, activation: str) -> bool:
+def target_is_missed(outcome: Outcome, activation: str) -> bool:
     """Whether in one of the places at one depth more than a quarter of the runs do not reach the target."""
     steps = outcome.scores["steps"]
-    rows = [steps[name][place] for name in outcome.architectures[activation] for place in PLACES]
-    return any(sum(value is None for value in row) > LOST * len(row) for row in rows)
+    return runs_are_lost(steps[name][place] for name in outcome.architectures[activation] for place in PLACES)
 
 
 def after_is_better(outcome: Outcome) -> int:

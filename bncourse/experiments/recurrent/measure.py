@@ -1,6 +1,5 @@
 """The run: every arm of both networks tuned on seeds of their own, then compared on others."""
 
-import math
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
@@ -8,11 +7,11 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from bncourse.experiments.ensembles import side_by_side
+from bncourse.experiments.ensembles import best, side_by_side
 from bncourse.experiments.recurrent.outcome import Outcome
 from bncourse.experiments.recurrent.settings import NETWORKS, SCORES, Settings
 from bncourse.experiments.recurrent.training import Cell, train_members
-from bncourse.experiments.shared import six_digits
+from bncourse.experiments.shared import finite, six_digits
 from bncourse.lab import (
     Interval,
     difference_of_means,
@@ -66,7 +65,7 @@ def run(settings: Settings, *, jobs: int = 1, cache: bool = False, progress: boo
         rates={network: list(settings.rates[network]) for network in NETWORKS},
         tuned={score: table(rates.__getitem__) for score, rates in tuned.items()},
         chosen=chosen,
-        steps=table(lambda place: [value if math.isfinite(value) else None for value in steps[place].tolist()]),
+        steps=table(lambda place: finite(steps[place].tolist())),
         test_accuracy=table(lambda place: six_digits(found[place]["test_accuracy"][0])),
         mean_steps=table(lambda place: mean_interval(scores["steps"][place])),
         mean_accuracy=table(lambda place: mean_interval(scores["accuracy"][place] / 100)),
@@ -84,11 +83,6 @@ def run(settings: Settings, *, jobs: int = 1, cache: bool = False, progress: boo
             "accuracy": {network: more_accurate(network, arm, "none") for network, arm in chosen["accuracy"].items()},
         },
     )
-
-
-def best(score: str, means: Float[np.ndarray, "K"]) -> int:
-    """Which of some mean scores is best: the fewest steps, or the highest accuracy."""
-    return int(means.argmin() if score == "steps" else means.argmax())
 
 
 def _best_batch_norm(

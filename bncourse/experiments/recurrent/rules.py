@@ -3,12 +3,11 @@
 from bncourse.experiments.recurrent.outcome import Outcome
 from bncourse.experiments.recurrent.settings import NETWORKS
 from bncourse.experiments.shared import Verdict
-from bncourse.experiments.votes import Number, at_edge, decide, edge_note, number
+from bncourse.experiments.votes import Number, at_edge, decide, edge_note, number, runs_are_lost
 
 SMALLEST_RATIO = 1.1
 SMALLEST_POINTS = 1.0
 TEST_POINTS = 500
-LOST = 0.25
 
 NAMES = {
     "input": "of the input",
@@ -44,7 +43,7 @@ def _steps(outcome: Outcome, network: str) -> Number:
         no_effect=1,
         smallest=SMALLEST_RATIO,
         ratio=True,
-        decidable=not tuned_at_edge(outcome, "steps", network) and not runs_are_lost(outcome, network),
+        decidable=not tuned_at_edge(outcome, "steps", network) and not target_is_missed(outcome, network),
     )
 
 
@@ -71,7 +70,6 @@ def tuned_at_edge(outcome: Outcome, score: str, network: str) -> bool:
     return at_edge([rates[arm] for arm in compared(outcome, score, network)], outcome.rates[network])
 
 
-def runs_are_lost(outcome: Outcome, network: str) -> bool:
+def target_is_missed(outcome: Outcome, network: str) -> bool:
     """Whether more than a quarter of the runs of an arm that is compared do not reach the target."""
-    rows = [outcome.steps[network][arm] for arm in compared(outcome, "steps", network)]
-    return any(sum(steps is None for steps in row) > LOST * len(row) for row in rows)
+    return runs_are_lost(outcome.steps[network][arm] for arm in compared(outcome, "steps", network))

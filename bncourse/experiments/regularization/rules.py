@@ -3,7 +3,7 @@
 from bncourse.experiments.regularization.outcome import Outcome
 from bncourse.experiments.regularization.settings import FULL, NOISE_TASKS, NONE, TASKS, Arm
 from bncourse.experiments.shared import Verdict
-from bncourse.experiments.votes import Number, at_edge, decide, edge_note, number
+from bncourse.experiments.votes import Number, at_edge, decide, edge_note, in_points, number
 from bncourse.lab import Interval
 
 SMALLEST_DIFFERENCE = 1.0
@@ -49,7 +49,7 @@ def _accuracy(outcome: Outcome) -> Verdict:
     }
     edge = any(_edge(outcome, task, batch, NONE) for task in TASKS)
     parts = (
-        f"{each.effect} on {WORDS[task]} (gap to training accuracy {_points(outcome.gap[task])})"
+        f"{each.effect} on {WORDS[task]} (gap to training accuracy {in_points(outcome.gap[task])})"
         for task, each in numbers.items()
     )
     reason = f"points of test accuracy, batch norm - none: {', '.join(parts)}{edge_note(edge)}"
@@ -64,17 +64,13 @@ def _arm(outcome: Outcome, task: str, kind: str) -> Arm:
 def _number(name: str, outcome: Outcome, task: str, difference: Interval, *arms: Arm) -> Number:
     return number(
         f"percentage points of test accuracy, {name}",
-        _points(difference),
+        in_points(difference),
         seeds=outcome.seeds,
         no_effect=0,
         smallest=SMALLEST_DIFFERENCE,
         resolution=100 / TEST_POINTS[task],
         decidable=not _edge(outcome, task, *arms),
     )
-
-
-def _points(share: Interval) -> Interval:
-    return Interval(100 * share.estimate, 100 * share.low, 100 * share.high)
 
 
 def _edge(outcome: Outcome, task: str, *arms: Arm) -> bool:

@@ -1,9 +1,8 @@
 """The decision rule of claim C14, as the package's docstring states it."""
 
 from bncourse.experiments.shared import Verdict
-from bncourse.experiments.votes import Number, at_edge, decide, edge_note, number
+from bncourse.experiments.votes import Number, at_edge, decide, edge_note, in_points, number
 from bncourse.experiments.weight_decay.outcome import Outcome
-from bncourse.lab import Interval
 
 SMALLEST_GAIN = 1.0
 TEST_POINTS = 4000
@@ -23,10 +22,9 @@ def verdicts(outcome: Outcome) -> list[Verdict]:
 
 def _gain(outcome: Outcome, name: str, words: str, edge: bool) -> Number:
     gain = outcome.estimates["batch_norm"][name]
-    points = Interval(100 * gain.estimate, 100 * gain.low, 100 * gain.high)
     return number(
         f"percentage points of accuracy {words}",
-        points,
+        in_points(gain),
         no_effect=0,
         smallest=SMALLEST_GAIN,
         seeds=outcome.seeds,

@@ -5,6 +5,7 @@ is paired seed by seed. :mod:`bncourse.experiments` builds the course's experime
 """
 
 from bncourse.lab.cache import cache_folder
+from bncourse.lab.corruptions import corrupted_digits
 from bncourse.lab.data import Split, clusters, digits, with_noisy_labels
 from bncourse.lab.download import DownloadError
 from bncourse.lab.history import History, Trace
@@ -22,6 +23,7 @@ from bncourse.lab.landscape import Curvature, Landscape
 from bncourse.lab.measuring import Probe, measure
 from bncourse.lab.networks import ConvEnsemble, MLPEnsemble
 from bncourse.lab.noise import Perturbation
+from bncourse.lab.norms import Norm
 from bncourse.lab.objective import Step
 from bncourse.lab.outcomes import fast_rates, largest_rate, restricted_mean, steps_to_accuracy, steps_to_loss
 from bncourse.lab.probes import Activations, CovariateShift, Gradients, Weights
@@ -44,6 +46,7 @@ __all__ = [
     "Interval",
     "Landscape",
     "MLPEnsemble",
+    "Norm",
     "Normalization",
     "Perturbation",
     "Probe",
@@ -59,6 +62,7 @@ __all__ = [
     "cache_folder",
     "cifar10",
     "clusters",
+    "corrupted_digits",
     "difference_of_means",
     "digits",
     "fashion_mnist",

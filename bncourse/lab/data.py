@@ -53,6 +53,46 @@ def digits(noisy_labels: float = 0.0) -> Split:
     """
     if noisy_labels:
         return with_noisy_labels(digits(), noisy_labels)
+    return digit_images().split()
+
+
+@dataclass(frozen=True, eq=False)
+class DigitImages:
+    """The digits as they come, before they are centred and scaled.
+
+    Attributes
+    ----------
+    pixels : (1797, 64), from 0 for an empty pixel to 16, in rows of 8 from the top.
+    labels : (1797,).
+    rows : of each part.
+    """
+
+    pixels: Float[np.ndarray, "N 64"]
+    labels: Int[np.ndarray, "N"]
+    rows: Mapping[str, Int[np.ndarray, "M"]]
+
+    def split(self, pixels: Float[np.ndarray, "N 64"] | None = None) -> Split:
+        """The three parts of :func:`digits`; of other pixels if some are given, by the mean and scale of these."""
+        training_pixels = self.pixels[self.rows["train"]]
+        mean = training_pixels.mean(axis=0)
+        scale = np.sqrt(np.mean((training_pixels - mean) ** 2))
+        standardized = ((self.pixels if pixels is None else pixels) - mean) / scale
+        tensors = [
+            torch.from_numpy(values[self.rows[name]])
+            for name in ("train", "validation", "test")
+            for values in (standardized.astype(np.float32), self.labels)
+        ]
+        return Split(*tensors)
+
+
+@cache
+def digit_images() -> DigitImages:
+    """The digits before :func:`digits` standardizes them, for who wants to change the images.
+
+    Raises
+    ------
+    ImportError : if scikit-learn is not installed; the message says how to install it.
+    """
     try:
         from sklearn.datasets import load_digits
     except ImportError as error:
@@ -60,16 +100,7 @@ def digits(noisy_labels: float = 0.0) -> Split:
             "the digits come with scikit-learn, which is not installed: pip install 'bncourse[lab]'"
         ) from error
     pixels, labels = load_digits(return_X_y=True)
-    part = split_indices(labels)
-    training_pixels = pixels[part["train"]]
-    mean = training_pixels.mean(axis=0)
-    scale = np.sqrt(np.mean((training_pixels - mean) ** 2))
-
-    def tensors(name: str) -> tuple[Tensor, Tensor]:
-        rows = part[name]
-        return torch.from_numpy(((pixels[rows] - mean) / scale).astype(np.float32)), torch.from_numpy(labels[rows])
-
-    return Split(*tensors("train"), *tensors("validation"), *tensors("test"))
+    return DigitImages(pixels, labels, split_indices(labels))
 
 
 @cache

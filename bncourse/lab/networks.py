@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from bncourse.lab.ensemble import Activation, Ensemble
 from bncourse.lab.noise import StackedDropout
+from bncourse.lab.norms import Norm, norm_and_activation
 from bncourse.lab.residual import Residual, check_residual
 from bncourse.lab.stacked import Normalization, StackedBatchNorm, StackedConv2d, StackedLinear, per_member
 
@@ -132,31 +133,42 @@ class MLPEnsemble(Ensemble):
 class ConvEnsemble(Ensemble):
     r"""S convolutional networks of one architecture, each with a seed of its own, trained side by side.
 
-    Each hidden layer is a 3 x 3 convolution, batch norm where asked for, and ReLU. Its stride is 1 in the first
-    layer and 2 in the others. A linear layer reads all that is left of the image. Seeds and initial weights are as in
-    :class:`MLPEnsemble`.
+    Each hidden layer is a 3 x 3 convolution, a norm where asked for, and ReLU, or the activation that belongs to the
+    norm. With a norm there is no bias, as each has a beta. The stride is 1 in the first layer and 2 in the others. A
+    linear layer reads all that is left of the image. Seeds and initial weights are as in :class:`MLPEnsemble`.
 
     Parameters
     ----------
     channels : of the input and of each hidden layer; at least two numbers.
     classes : logits.
     seeds : one for each member.
-    batch_norm : whether each hidden layer normalizes.
+    batch_norm : whether each hidden layer has batch norm.
     image : height and width of the input, whose pixels come in a row.
+    norm : another norm in the place of batch norm.
 
     Raises
     ------
-    ValueError : if there are no seeds, or fewer than two numbers of channels.
+    ValueError : if there are no seeds, fewer than two numbers of channels, or batch norm and another one.
     """
 
     def __init__(
-        self, channels: Sequence[int], classes: int, seeds: Sequence[int], batch_norm: bool, image: int = 8
+        self,
+        channels: Sequence[int],
+        classes: int,
+        seeds: Sequence[int],
+        batch_norm: bool = False,
+        image: int = 8,
+        *,
+        norm: Norm | None = None,
     ) -> None:
         super().__init__()
         if len(channels) < 2:
             raise ValueError(f"expected channels of the input and of a hidden layer at least, got {tuple(channels)}")
+        if batch_norm and norm:
+            raise ValueError(f"expected batch_norm or another norm, got batch_norm and {norm}")
         self.seeds = at_least_one(seeds)
         self.batch_norm = batch_norm
+        norm = Norm("batch") if batch_norm else norm
         self.image = image
         self.channels = channels[0]
         size = image
@@ -166,10 +178,8 @@ class ConvEnsemble(Ensemble):
         *kernels, last = draw_weights([*shapes, (classes, channels[-1] * size**2)], 2.0, self.seeds)
         layers = []
         for number, kernel in enumerate(kernels):
-            steps: dict[str, nn.Module] = {"linear": StackedConv2d(kernel, not batch_norm, stride=2 if number else 1)}
-            if batch_norm:
-                steps["norm"] = StackedBatchNorm(kernel.shape[1], self.seeds, Normalization(), number)
-            layers.append(_sequence({**steps, "activation": Activation("relu")}))
+            conv = StackedConv2d(kernel, bias=norm is None, stride=2 if number else 1)
+            layers.append(_sequence({"linear": conv, **norm_and_activation(norm, kernel.shape[1], self.seeds, number)}))
         self.layers = nn.ModuleList(layers)
         self.head = PixelsToFeatures()
         self.output = StackedLinear(last, bias=True)

@@ -7,10 +7,11 @@ import pytest
 import torch
 from torch import nn
 
-from bncourse.lab import ConvEnsemble, MLPEnsemble, Normalization, Perturbation, digits, train
+from bncourse.lab import ConvEnsemble, MLPEnsemble, Norm, Normalization, Perturbation, digits, train
 from bncourse.lab.ensemble import Ensemble
 from bncourse.lab.networks import initial_weights
 from bncourse.lab.noise import GhostNoise, StackedDropout, StackedNoise
+from bncourse.lab.norms import KINDS as NORMS
 from bncourse.lab.stacked import StackedBatchNorm
 
 WIDTHS = (64, 19, 19, 19, 10)
@@ -52,6 +53,10 @@ def conv(batch_norm: bool, seeds=SEEDS) -> ConvEnsemble:
 KINDS = {name: lambda seeds, name=name: mlp(name, seeds) for name in MLPS} | {
     f"convolutional {batch_norm}": lambda seeds, batch_norm=batch_norm: conv(batch_norm, seeds)
     for batch_norm in (False, True)
+}
+KINDS |= {
+    f"convolutional {kind}": lambda seeds, kind=kind: ConvEnsemble((1, 4, 6), 10, seeds, norm=Norm(kind))
+    for kind in NORMS
 }
 
 

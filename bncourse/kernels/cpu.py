@@ -12,7 +12,11 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch._C._functorch import is_functorch_wrapped_tensor
+from torch.nn import Parameter
+from torch.utils._python_dispatch import _get_current_dispatch_mode_stack
 
+from bncourse.kernels.backend import INTERPRETED
 from bncourse.kernels.view import View, accumulator_dtype, dense, power_of_two
 
 BLOCK = 2**19
@@ -30,6 +34,48 @@ FEW = 2**12
 
 FAR_MEAN = 2.0
 """Means beyond this many standard deviations are subtracted first. Up to there, E[x²] - E[x]² loses under a digit."""
+
+
+def suits_pytorch(x: Tensor, *vectors: Tensor | None) -> bool:
+    """Whether PyTorch's own batch norm may be tried: few rows to add up, one precision, and values to look at.
+
+    Nobody can look at values while a graph is traced, or under a transform of ``torch.func``. Maps of a channel, larger
+    than a few values, are added up faster below. It takes values of channels to lie side by side.
+    """
+    if INTERPRETED or x.device.type != "cpu" or type(x) not in (Tensor, Parameter):
+        return False
+    if x.dtype not in (torch.float32, torch.float64) or any(
+        v is not None and (v.dtype != x.dtype or not v.is_contiguous()) for v in vectors
+    ):
+        return False
+    if torch.compiler.is_compiling() or is_functorch_wrapped_tensor(x) or len(_get_current_dispatch_mode_stack()) > 0:
+        return False
+    rows = x.numel() // x.shape[1]
+    return rows <= FEW and (x.numel() <= SMALL or not x.is_contiguous() or x.ndim == 2)
+
+
+def pytorch_batch_norm(
+    x: Tensor,
+    weight: Tensor | None,
+    bias: Tensor | None,
+    running_mean: Tensor | None,
+    running_var: Tensor | None,
+    momentum: float,
+    eps: float,
+) -> Tensor | None:
+    """PyTorch's own batch norm in training, with gradients; None, and nothing changed, if a mean lies far from zero.
+
+    Where there is little to compute, what Python does around it takes most of the time, and here it does least.
+    """
+    channels = x.shape[1]
+    batch_mean, batch_var = x.new_zeros(channels), x.new_zeros(channels)
+    y, _, _ = torch.native_batch_norm(x, weight, bias, batch_mean, batch_var, True, 1.0, eps)
+    if not torch.addcmul(batch_var, batch_mean, batch_mean, value=-(FAR_MEAN**-2)).min().item() >= 0:
+        return None
+    if running_mean is not None and running_var is not None:
+        running_mean.lerp_(batch_mean, momentum)
+        running_var.lerp_(batch_var, momentum)
+    return y
 
 
 def forward(

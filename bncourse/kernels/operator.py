@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from bncourse.kernels import cpu
 from bncourse.kernels.backend import backend, empty_flags, unpack_flags
 from bncourse.kernels.second_order import gradients_of_gradients
 from bncourse.kernels.view import accumulator_dtype, dense
@@ -261,8 +262,12 @@ def batch_norm(
         return _of_nothing(x, weight, bias, residual)
     if training and x.numel() == x.shape[1]:
         raise ValueError(f"Expected more than 1 value per channel when training, got input size {x.shape}")
-    function: Callable[..., tuple[Tensor, ...]] = BatchNormFunction.apply
     relu = activation == "relu"
+    if training and residual is None and not relu and cpu.suits_pytorch(x, weight, bias, running_mean, running_var):
+        y = cpu.pytorch_batch_norm(x, weight, bias, running_mean, running_var, momentum, eps)
+        if y is not None:
+            return y
+    function: Callable[..., tuple[Tensor, ...]] = BatchNormFunction.apply
     return function(x, weight, bias, residual, running_mean, running_var, training, momentum, eps, relu)[0]
 
 

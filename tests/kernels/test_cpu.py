@@ -4,7 +4,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from bncourse.kernels import cpu
+from bncourse.kernels import batch_norm, cpu
+from bncourse.kernels.backend import INTERPRETED
 
 ROUNDING = 2.0**-24
 """Half a unit in the last place of a float32, relative."""
@@ -176,3 +177,61 @@ def test_two_runs_are_equal_to_the_bit():
     x, dy, weight, bias = batch((3000, 70), 1.0)
     first, second = (computed(x, dy, weight, bias, None, True) for _ in range(2))
     assert all(torch.equal(values, second[name]) for name, values in first.items())
+
+
+@pytest.mark.skipif(INTERPRETED, reason="the interpreter computes")
+@pytest.mark.parametrize(("shape", "channels_last"), [((256, 64), False), ((7, 3, 5, 4), False), ((9, 70, 7, 7), True)])
+def test_batches_that_pytorch_gets_right_are_left_to_it(shape, channels_last):
+    """Catches a missing gradient, the biased variance in the running ones, and a momentum that is not ours."""
+    x, dy, weight, bias = batch(shape, mean=0.5)
+    if channels_last:
+        x = x.contiguous(memory_format=torch.channels_last)
+    right = exact(x, dy, weight, bias, None, False)
+    leaves = [values.clone().requires_grad_() for values in (x, weight, bias)]
+    running_mean, running_var = torch.full((shape[1],), 3.0), torch.full((shape[1],), 2.0)
+    assert cpu.suits_pytorch(leaves[0], *leaves[1:], running_mean, running_var)
+    y = cpu.pytorch_batch_norm(*leaves, running_mean, running_var, 0.3, 1e-5)
+    assert y is not None
+    assert torch.equal(y, batch_norm(*leaves, training=True))
+    found = dict(zip(("dx", "dweight", "dbias"), torch.autograd.grad(y, leaves, dy), strict=True)) | {"y": y}
+    for name, values in found.items():
+        assert distance(values, right[name]) < 5e-6, name
+    count = x.numel() // shape[1]
+    unbiased = (right["inv_std"] ** -2 - 1e-5) * count / (count - 1)
+    assert distance(running_mean, 0.7 * 3 + 0.3 * right["mean"]) < 1e-6
+    assert distance(running_var, 0.7 * 2 + 0.3 * unbiased) < 1e-6
+
+
+@pytest.mark.parametrize("value", [1e4, float("nan"), float("inf")])
+def test_what_pytorch_may_get_wrong_is_not_left_to_it(value):
+    """Catches a batch whose statistics were never looked at, and running statistics that it has moved already."""
+    x, _, weight, bias = batch((256, 5), mean=0.5)
+    if value == 1e4:
+        x[:, 3] += value
+    else:
+        x[17, 3] = value
+    running_mean, running_var = torch.zeros(5), torch.ones(5)
+    assert cpu.pytorch_batch_norm(x, weight, bias, running_mean, running_var, 0.1, 1e-5) is None
+    assert not running_mean.any()
+    assert torch.equal(running_var, torch.ones(5))
+
+
+def test_pytorch_is_not_asked_where_its_sums_are_long_or_nobody_can_look():
+    """Catches a limit on values where rows are meant, and looking at values that are not there yet."""
+    x, vector = torch.randn(cpu.FEW, 2), torch.ones(2)
+    cases = {
+        "many rows": (torch.randn(cpu.FEW + 1, 2), vector),
+        "half precision": (x.half(), vector),
+        "parameters of another precision": (x, vector.double()),
+        "parameters with gaps": (x, torch.ones(2, 2)[:, 0]),
+        "large maps": (torch.randn(2, 2, 300, 300), vector),
+    }
+    assert cpu.suits_pytorch(x, vector) is not INTERPRETED
+    for name, (values, parameters) in cases.items():
+        assert not cpu.suits_pytorch(values, parameters), name
+    looked: list[bool] = []
+    torch.func.vmap(lambda part: looked.append(cpu.suits_pytorch(part)) or part)(x.view(2, -1, 2))
+    with torch._subclasses.FakeTensorMode():
+        looked.append(cpu.suits_pytorch(x))
+        looked.append(cpu.suits_pytorch(torch.empty(4, 2)))
+    assert looked == [False] * 3

@@ -479,7 +479,7 @@ def test_batches_side_by_side_have_statistics_of_their_own():
 def test_forward_mode_derivatives_are_refused():
     """Catches silently wrong results: PyTorch's forward mode knows nothing of our formulas."""
     x = normal(5, 3)
-    run = partial(batch_norm, training=True)
+    run = partial(batch_norm, training=True, activation="relu")
     with pytest.raises(NotImplementedError, match="forward mode AD"):
         torch.func.jvp(run, (x,), (x,))
     with (

@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from bncourse.kernels import batch_norm
+from bncourse.layers.batches import check_channels, count_batch
 
 
 class _KernelBatchNorm(_BatchNorm):
@@ -44,12 +45,8 @@ class _KernelBatchNorm(_BatchNorm):
         RuntimeError : if the channels are not as many as the layer's parameters and buffers are for.
         """
         self._check_input_dim(input)  # type: ignore[no-untyped-call]
-        self._check_channels(input)
-        momentum = 0.0 if self.momentum is None else self.momentum
-        if self.training and self.track_running_stats and self.num_batches_tracked is not None:
-            self.num_batches_tracked.add_(1)
-            if self.momentum is None:
-                momentum = 1 / float(self.num_batches_tracked)
+        check_channels(self, input)
+        momentum = count_batch(self) if self.training else 0.0
         # A layer may have buffers and be told not to track: they serve in evaluation and rest in training.
         use_buffers = self.track_running_stats or not self.training
         return batch_norm(
@@ -64,16 +61,6 @@ class _KernelBatchNorm(_BatchNorm):
             residual,
             activation,
         )
-
-    def _check_channels(self, input: Tensor) -> None:
-        channels = input.shape[1]
-        for name in ("weight", "bias", "running_mean", "running_var"):
-            value = getattr(self, name)
-            if value is not None and value.numel() != channels:
-                raise RuntimeError(
-                    f"{type(self).__name__}: expected input with {value.numel()} channels (axis 1), as {name} has, "
-                    f"got shape {tuple(input.shape)}"
-                )
 
 
 class BatchNorm1d(_KernelBatchNorm, torch.nn.BatchNorm1d):
@@ -102,8 +89,8 @@ class BatchNorm1d(_KernelBatchNorm, torch.nn.BatchNorm1d):
     any floating dtype beside the input's; and ``forward`` takes a residual and a ReLU.
 
     Code that knows ``torch.nn``'s layers by their very class (FX tracing, ``torch.jit.script``, quantization) does not
-    know this one, and forward-mode derivatives do not pass through it: for these, :func:`bncourse.layers.convert` turns
-    it back.
+    know this one, and forward-mode derivatives do not pass through its formulas: for these,
+    :func:`bncourse.layers.convert` turns it back.
     """
 
 

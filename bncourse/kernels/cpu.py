@@ -95,7 +95,7 @@ def forward(
     x, wide = dense(x), accumulator_dtype(x)
     if training:
         count = x.numel() // x.shape[1]
-        mean, var = _moments(x)
+        mean, var = moments(x)
         if running_mean is not None and running_var is not None:
             running_mean.lerp_(mean.to(running_mean.dtype), momentum)
             running_var.lerp_((var * (count / max(count - 1, 1))).to(running_var.dtype), momentum)
@@ -193,7 +193,7 @@ class _Affine:
         return values
 
 
-def _moments(x: Tensor) -> tuple[Tensor, Tensor]:
+def moments(x: Tensor) -> tuple[Tensor, Tensor]:
     """Mean and biased variance of every channel, in float64."""
     wide, count = accumulator_dtype(x), x.numel() // x.shape[1]
 

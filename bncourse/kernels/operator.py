@@ -254,7 +254,7 @@ def batch_norm(
     ValueError : for a wrong shape; for one value per channel in training; for an eps that is negative, or zero in
         training; for an unknown activation; for one of the running statistics without the other.
     """
-    _check(x, weight, bias, running_mean, running_var, residual, activation)
+    check_arguments(x, weight, bias, running_mean, running_var, residual, activation)
     training = training or running_mean is None
     if eps < 0 or (training and eps == 0):
         raise ValueError(f"eps must be positive{' in training' if training else ' or zero'}, got {eps}")
@@ -280,7 +280,7 @@ def _of_nothing(x: Tensor, weight: Tensor | None, bias: Tensor | None, residual:
     return y if residual is None else y + residual
 
 
-def _check(
+def check_arguments(
     x: Tensor,
     weight: Tensor | None,
     bias: Tensor | None,
@@ -289,6 +289,7 @@ def _check(
     residual: Tensor | None,
     activation: str | None,
 ) -> None:
+    """Raise the errors of :func:`batch_norm` that are about shapes, dtypes and the activation."""
     if x.ndim < 2:
         raise ValueError(f"expected x of shape (N, C, ...), got {tuple(x.shape)}")
     if not x.is_floating_point():

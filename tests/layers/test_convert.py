@@ -82,6 +82,45 @@ def test_the_model_computes_the_same() -> None:
     torch.testing.assert_close(dict(ours.named_buffers()), dict(theirs.named_buffers()))
 
 
+def test_synchronized_and_back() -> None:
+    """Each layer becomes what it was, of the package that is asked for."""
+    model = Model()
+    before, norm = kinds(model), model.stem[1]
+    convert(model.head, to=layers)
+    held = {id(value) for value in norm.state_dict(keep_vars=True).values()}
+    assert convert(model, to=layers.SyncBatchNorm) is model
+    changed = {name for name, kind in kinds(model).items() if kind is layers.SyncBatchNorm}
+    assert changed == {"stem.1", "volume", "head.norm", "sync"}
+    assert model.own.__class__ is Own
+    assert model.stem[1] is norm is model.unregistered[0]
+    assert {id(value) for value in norm.state_dict(keep_vars=True).values()} == held
+    assert (norm.name, model.head["norm"].name, norm.process_group) == ("stem.1", "head.norm", None)
+    convert(model, to=layers.SyncBatchNorm)  # changes nothing, and nothing is forgotten
+    convert(model, to=torch.nn)
+    assert kinds(model) == before
+    assert vars(norm).keys() == vars(nn.BatchNorm2d(3)).keys() | {"_forward_pre_hooks"}
+    convert(convert(model, to=layers.SyncBatchNorm), to=layers)
+    assert {name: kind for name, kind in kinds(model).items() if kind is not before[name]} == {
+        "stem.1": layers.BatchNorm2d,
+        "volume": layers.BatchNorm3d,
+        "head.norm": layers.BatchNorm1d,
+        "sync": layers.SyncBatchNorm,  # ours has no other
+    }
+
+
+def test_process_groups_of_synchronized_layers() -> None:
+    first, second = object(), object()
+    model = nn.Sequential(nn.SyncBatchNorm(2, process_group=first), nn.BatchNorm1d(2), layers.SyncBatchNorm(2))
+    convert(model, to=layers.SyncBatchNorm)
+    assert [layer.process_group for layer in model] == [first, None, None]
+    convert(model, to=layers.SyncBatchNorm, process_group=second)
+    assert [layer.process_group for layer in model] == [second] * 3
+    convert(model, to=torch.nn)
+    assert [type(layer) for layer in model] == [nn.SyncBatchNorm, nn.BatchNorm1d, nn.SyncBatchNorm]
+    assert model[0].process_group is second
+    assert not hasattr(model[1], "process_group")
+
+
 def test_a_layer_alone() -> None:
     layer = nn.BatchNorm1d(3)
     assert convert(layer) is layer
@@ -128,10 +167,12 @@ def test_what_needs_torchs_classes_works_after_converting_back() -> None:
     ("arguments", "error", "words"),
     [
         (("resnet18",), TypeError, "expected model to be a torch.nn.Module, got str"),
-        ((nn.Sequential(), types), ValueError, "expected `to` to be bncourse.layers or torch.nn, got 'types'"),
+        ((nn.Sequential(), types), ValueError, "to be bncourse.layers, torch.nn or SyncBatchNorm, got 'types'"),
         ((nn.Sequential(), "torch"), ValueError, "got 'torch'"),
         ((nn.Sequential(), None), ValueError, "got None"),
         ((nn.BatchNorm1d(2), layers.BatchNorm1d), ValueError, "got 'BatchNorm1d'"),
+        ((nn.BatchNorm1d(2), nn.SyncBatchNorm), ValueError, "got 'SyncBatchNorm'"),
+        ((nn.BatchNorm1d(2), layers, object()), ValueError, "expected process_group with to=SyncBatchNorm only"),
     ],
 )
 def test_errors_name_what_is_wrong(arguments: tuple[Any, ...], error: type[Exception], words: str) -> None:

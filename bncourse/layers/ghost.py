@@ -64,7 +64,7 @@ class GhostBatchNorm(_BatchNorm):
         device: Any = None,
         dtype: torch.dtype | None = None,
     ) -> None:
-        if ghost_size < 2 or ghost_size != int(ghost_size):
+        if ghost_size < 2 or ghost_size % 1:
             raise ValueError(f"expected ghost_size to be a whole number, 2 at least, got {ghost_size}")
         super().__init__(num_features, eps, momentum, affine, device=device, dtype=dtype)
         self.ghost_size = int(ghost_size)

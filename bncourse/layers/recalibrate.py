@@ -38,7 +38,7 @@ def recalibrate(model: Model, loader: Iterable[Any]) -> Model:
     Parameters
     ----------
     model : its layers of ``torch.nn`` and of :mod:`bncourse.layers` are recalibrated. Each module keeps its mode;
-        weights and momenta stay; ``num_batches_tracked`` becomes the number of batches.
+        weights and momenta stay; ``num_batches_tracked`` becomes the number of calls in one pass.
     loader : gives batches: a tensor each, or a list or tuple that begins with one. It is read once in each pass,
         so let it hold what is costly to prepare. The tensor is sent to the device of the first of these layers.
 

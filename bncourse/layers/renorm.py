@@ -52,8 +52,9 @@ class BatchRenorm(_BatchNorm):
     :math:`\sigma^2 - \epsilon`, so that evaluation is batch norm's. In small batches it comes out lower than batch
     norm's average of unbiased variances; training has the same :math:`\sigma`, and :math:`\gamma` makes up for it.
 
-    Keras, with ``renorm=True``, keeps two sets of statistics, each with its own momentum: one for r and d, one for
-    evaluation. It does not bound them unless told to, and takes a lower bound for r apart from the upper one.
+    Keras 2, with ``renorm=True``, keeps two sets of statistics, each with its own momentum: one for r and d, one for
+    evaluation. It does not bound them unless told to, and takes a lower bound for r apart from the upper one. (The
+    first releases of Keras 3 have no batch renormalization.)
 
     Running statistics that are estimated anew in training mode, as :func:`torch.optim.swa_utils.update_bn` does, would
     depend on the ones that they replace, by way of r and d of earlier layers: set ``r_max`` to 1 and ``d_max`` to 0

@@ -8,7 +8,7 @@ import torch
 
 from bncourse.experiments import small_batches
 from bncourse.experiments.small_batches import ARMS, READ_THREE_WAYS, REDUCED, Outcome, Settings, training
-from bncourse.experiments.small_batches.measure import _summarize
+from bncourse.experiments.small_batches.measure import summarize
 from bncourse.experiments.small_batches.training import accuracy_in_batches
 from bncourse.lab import ConvEnsemble, Norm, accuracy, difference_of_means, digits, paired_interval
 from tests.experiments.common import read_again
@@ -55,7 +55,7 @@ def test_an_arm_is_level_with_the_best_where_its_interval_reaches_it():
     tested = {
         (arm, 4): dict.fromkeys(("running", "retaken", "as in training"), values) for arm, values in scores.items()
     }
-    outcome = _summarize(settings, chosen, {}, tested)
+    outcome = summarize(settings, chosen, {}, tested)
     assert outcome.best == ["group"]
     assert {arm for arm, (level,) in outcome.level.items() if level} == {"group", "layer"}
 

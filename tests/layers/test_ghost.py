@@ -188,7 +188,7 @@ def test_without_tracking_the_statistics_rest() -> None:
     assert all(torch.equal(value, before[key]) for key, value in layer.state_dict().items())
 
 
-@pytest.mark.parametrize("ghost_size", [1, 0, -2, 2.5, True])
+@pytest.mark.parametrize("ghost_size", [1, 0, -2, 2.5, float("inf"), float("nan"), True])
 def test_a_wrong_ghost_size_is_refused(ghost_size: Any) -> None:
     with pytest.raises(ValueError, match=f"expected ghost_size to be a whole number, 2 at least, got {ghost_size}"):
         GhostBatchNorm(5, ghost_size)

@@ -137,7 +137,7 @@ def test_a_layer_that_is_called_twice_gets_all_of_its_inputs() -> None:
     np.testing.assert_allclose(model.shared.running_mean, together.mean(dim=0), rtol=1e-9)
     np.testing.assert_allclose(model.shared.running_var, together.var(dim=0), rtol=1e-9)
     assert (model.unused.running_mean == 5).all()
-    assert int(model.unused.num_batches_tracked) == 0
+    assert [int(each.num_batches_tracked) for each in (model.left, model.shared, model.unused)] == [2, 4, 0]
     assert model.free.running_mean is None
 
 

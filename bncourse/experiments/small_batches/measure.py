@@ -39,7 +39,7 @@ def run(settings: Settings, *, jobs: int = 1, cache: bool = False, progress: boo
     places = list(dict.fromkeys((norm, size, rate) for (_, size), (norm, rate) in chosen.items()))
     cells = [_members(settings, norm, size, (rate,), settings.test_seeds, "test") for norm, size, rate in places]
     tested = dict(zip(places, spread_out(train_members, cells), strict=True))
-    return _summarize(
+    return summarize(
         settings,
         chosen,
         {
@@ -71,12 +71,13 @@ def _members(
     )
 
 
-def _summarize(
+def summarize(
     settings: Settings,
     chosen: Mapping[tuple[str, int], Choice],
     tuning_accuracy: dict[str, list[list[float]]],
     tested: Mapping[tuple[str, int], Readings],
 ) -> Outcome:
+    """The estimands, from what was chosen and the test accuracies, by arm and batch size."""
     sizes = settings.batch_sizes
     # Rounded first, so that the estimates can be made again from what the record keeps.
     read = {place: {key: np.round(each, 4) for key, each in found.items()} for place, found in tested.items()}

@@ -98,9 +98,9 @@ def launch(ranks: int, settings: Settings) -> dict[str, Samples]:
     """What the ranks found, each a process of its own."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "found.json")
-        ranked = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={ranks}"]
+        torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--local-addr=localhost"]
         environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-        command = [*ranked, __file__, json.dumps(settings), str(path)]
+        command = [*torchrun, f"--nproc-per-node={ranks}", __file__, json.dumps(settings), str(path)]
         done = subprocess.run(command, env=environment, stderr=subprocess.PIPE, text=True)
         if done.returncode:
             raise RuntimeError(f"{ranks} ranks failed:\n{done.stderr}")

@@ -7,7 +7,7 @@ that pass a rank's link over the link's rate: the alpha-beta model [1]_. :class:
 
 .. [1] R. Thakur, R. Rabenseifner and W. Gropp, Optimization of Collective Communication Operations in MPICH.
    International Journal of High Performance Computing Applications 19(1), 2005.
-.. [2] NCCL, ``src/graph/tuning.cc``, function ``ncclTopoTuneModel``.
+.. [2] NCCL, ``src/graph/tuning.cc``, functions ``ncclTopoTuneModel`` and ``getNetOverhead``.
 """
 
 from __future__ import annotations
@@ -27,7 +27,8 @@ class Network:
     ranks_per_node : ranks that share a machine.
     start : of a collective, before anything is sent.
     inside : a step between ranks of one machine.
-    ring_inside : the same in a ring that also leaves the machine: each of its steps waits for the network's.
+    ring_inside : the same in a ring that also leaves the machine. There it is the overhead of posting to the network
+        that counts, as it does in NCCL's model.
     ring_outside, tree_outside : a step between machines, in a ring and in a tree.
     rates : bytes per second that pass a rank in one machine, in two, and in more.
     source : where the constants come from.
@@ -69,7 +70,7 @@ def steps(collective: str, algorithm: str, ranks: int, ranks_per_node: int = 8) 
     """How many steps follow one another inside a machine, and how many between machines.
 
     A ring passes every part on to the next rank. A tree has a chain in each machine and a binary tree over the
-    machines, and is walked up and down.
+    machines, and is walked up and down. Its levels are rounded down, as in NCCL.
 
     Raises
     ------
@@ -95,11 +96,14 @@ def _nodes(ranks: int, ranks_per_node: int) -> int:
 def wire_bytes(collective: str, size: int, ranks: int) -> float:
     """Bytes that pass a rank's link, in and out alike.
 
+    In an all-gather the parts of all other ranks arrive. In an all-reduce W - 1 of the W pieces pass twice, before and
+    after they are complete.
+
     Parameters
     ----------
+    collective : ``"all_gather"`` or ``"all_reduce"``.
     size : bytes that each rank brings in.
-
-    All of the other ranks' parts arrive in an all-gather; an all-reduce sends each byte of the result up and down.
+    ranks : in the group.
     """
     if collective == "all_gather":
         return (ranks - 1) * size
@@ -136,7 +140,7 @@ def _latency(collective: str, algorithm: str, ranks: int, network: Network) -> f
     return (
         network.start
         + inside * (network.inside if one_machine else network.ring_inside)
-        + outside * (network.ring_outside)
+        + outside * network.ring_outside
     )
 
 

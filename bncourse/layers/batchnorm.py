@@ -15,7 +15,7 @@ from bncourse.kernels import batch_norm
 from bncourse.layers.batches import check_channels, count_batch
 
 
-class _KernelBatchNorm(_BatchNorm):
+class KernelBatchNorm(_BatchNorm):
     """The forward pass of the three layers: which statistics to use, and how much the new ones weigh."""
 
     def forward(self, input: Tensor, residual: Tensor | None = None, activation: str | None = None) -> Tensor:
@@ -63,7 +63,7 @@ class _KernelBatchNorm(_BatchNorm):
         )
 
 
-class BatchNorm1d(_KernelBatchNorm, torch.nn.BatchNorm1d):
+class BatchNorm1d(KernelBatchNorm, torch.nn.BatchNorm1d):
     r"""Batch normalization of vectors, (N, C), or of sequences, (N, C, L), in place of :class:`torch.nn.BatchNorm1d`.
 
     .. math:: y = \gamma\, \frac{x - \mu}{\sqrt{\sigma^2 + \epsilon}} + \beta
@@ -94,14 +94,14 @@ class BatchNorm1d(_KernelBatchNorm, torch.nn.BatchNorm1d):
     """
 
 
-class BatchNorm2d(_KernelBatchNorm, torch.nn.BatchNorm2d):
+class BatchNorm2d(KernelBatchNorm, torch.nn.BatchNorm2d):
     """Batch normalization of images, (N, C, H, W), in place of :class:`torch.nn.BatchNorm2d`.
 
     Parameters and all else are those of :class:`BatchNorm1d`.
     """
 
 
-class BatchNorm3d(_KernelBatchNorm, torch.nn.BatchNorm3d):
+class BatchNorm3d(KernelBatchNorm, torch.nn.BatchNorm3d):
     """Batch normalization of video or volumes, (N, C, D, H, W), in place of :class:`torch.nn.BatchNorm3d`.
 
     Parameters and all else are those of :class:`BatchNorm1d`.

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from bncourse.kernels import operator
 from bncourse.layers.batches import check_channels, count_batch
-from bncourse.layers.batchnorm import _KernelBatchNorm
+from bncourse.layers.batchnorm import KernelBatchNorm
 from bncourse.layers.ranks import Ranks, check_same_layer, number_of, ranks_of
 from bncourse.layers.sync_transform import Normalize, merge, moments
 
@@ -22,7 +22,7 @@ REFUSED = -1.0
 """In the place of a count: this rank does not take its input."""
 
 
-class SyncBatchNorm(_KernelBatchNorm):
+class SyncBatchNorm(KernelBatchNorm):
     r"""Batch normalization over the batches of all ranks, as if they were one, of shape (N, C) or (N, C, \*spatial).
 
     Rank :math:`r` sends the moments of its :math:`m_r` values of each channel, and all ranks merge what they receive
@@ -69,9 +69,11 @@ class SyncBatchNorm(_KernelBatchNorm):
     CPUs, and which ``DistributedDataParallel`` refuses on them. On a GPU the forward pass waits until the counts are
     there.
 
-    **Failures.** What one rank refuses is an error on every rank at once. Where a rank dies, Gloo's connections
-    break; where it stays away, the others wait for the ``timeout`` of ``init_process_group``. NCCL ends the process
-    after that time instead, unless ``TORCH_NCCL_BLOCKING_WAIT=1`` is set.
+    **Failures.** What one rank refuses is an error on every rank at once, and so are ranks that are in different layers
+    of equally many channels. In layers of different widths, or where one of them is at its first call, they send rows
+    of different lengths: Gloo ends the process of a rank that receives too long a row, and says so. Where a rank dies,
+    Gloo's connections break; where it stays away, the others wait for the ``timeout`` of ``init_process_group``. NCCL
+    ends the process after that time instead, unless ``TORCH_NCCL_BLOCKING_WAIT=1`` is set.
 
     References
     ----------
@@ -117,7 +119,7 @@ class SyncBatchNorm(_KernelBatchNorm):
             that need a gradient on some ranks only; for an ``eps`` that is not positive; for another residual or
             activation; for settings that differ between ranks.
         RuntimeError : for a wrong number of channels; if another rank refused its input; if ranks are in different
-            layers; if a rank does not take part.
+            layers of equally many channels; if a rank does not take part.
         """
         ranks = ranks_of(self.process_group, self._title()) if self.training else None
         if ranks is None:

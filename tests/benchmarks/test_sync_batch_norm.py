@@ -1,8 +1,14 @@
 """The benchmark's variants are what they are called, its fit finds constants, and its record bears out what is said."""
 
-import pytest
+from collections import Counter
 
-from benchmarks.sync_batch_norm import SETTINGS, communication, fit, measured
+import pytest
+import torch
+import torch.distributed as dist
+from torch.testing._internal.distributed.fake_pg import FakeStore
+
+from benchmarks import sync_batch_norm
+from benchmarks.sync_batch_norm import SETTINGS, communication, fit, measured, time_layers
 from bncourse import results
 
 CONSTANTS = {"start": 20.0, "step": 70.0, "megabyte": 900.0}
@@ -28,25 +34,58 @@ def test_a_layer_communicates_once_in_each_direction():
     assert communication(64, 2, CONSTANTS | {"megabyte": 0.0}) == pytest.approx(20 + 70 + 20 + 140)
 
 
-def test_two_ranks_measure_a_layer_that_waits_and_one_that_does_not():
-    """Catches a silent variant that communicates, and a synchronized one that does not."""
-    small = {
-        "ranks": [2],
-        "channels": [8],
-        "batch": [4, 3, 3],
-        "sizes": [64, 4096],
-        "pause": 10,
-        "rounds": 3,
-        "calls": 5,
-    }
-    outcome = measured(small)
+SMALL = {
+    "ranks": [2],
+    "channels": [8],
+    "batch": [4, 3, 3],
+    "sizes": [64, 4096],
+    "pause": 10,
+    "rounds": 3,
+    "calls": 5,
+}
+
+
+def test_two_ranks_measure_what_their_prediction_is_made_of():
+    outcome = measured(SMALL)
     (row,) = outcome["layers"]
     assert row["predicted"] == pytest.approx(row["slowest"] + communication(8, 2, outcome["fit"]))
-    assert row["sync"] > 1.2 * row["silent"]
-    assert row["slowest"] > 0.5 * row["silent"]
+    assert row["plain"] > 0
+    assert 0.5 * row["silent"] < row["slowest"]
+    assert row["sync"] > 0
     assert [(sample["collective"], sample["bytes"]) for sample in outcome["collectives"]] == [
         (name, size) for name in ("all_gather", "all_reduce") for size in (64, 4096)
     ]
+
+
+def test_only_the_synchronized_layer_communicates(monkeypatch):
+    """Catches a silent variant that sends, a synchronized one that does not, and variants that are mixed up."""
+    calls, found = Counter(), {}
+
+    def counted(name, function):
+        def call(*args, **options):
+            calls[name] += 1
+            return function(*args, **options)
+
+        return call
+
+    for name in ("all_gather", "all_reduce"):
+        monkeypatch.setattr(dist, name, counted(name, getattr(dist, name)))
+
+    def once(variants, settings):
+        times = {}
+        for name, variant in variants.items():
+            calls.clear()
+            times[name] = torch.tensor([[variant()]])
+            found[name] = dict(calls)
+        return times
+
+    monkeypatch.setattr(sync_batch_norm, "in_turn", once)
+    dist.init_process_group("fake", store=FakeStore(), rank=0, world_size=2)
+    try:
+        time_layers(8, SMALL)
+    finally:
+        dist.destroy_process_group()
+    assert found == {"plain": {}, "silent": {}, "sync": {"all_gather": 1, "all_reduce": 1}}
 
 
 def test_the_record_follows_from_its_own_measurements():

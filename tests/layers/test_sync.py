@@ -36,9 +36,9 @@ def outcomes(tmp_path_factory: pytest.TempPathFactory) -> Any:
     @cache
     def launch(program: str, ranks: int, reports: int) -> list[dict[str, Any]]:
         folder = tmp_path_factory.mktemp("ranks")
-        command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(ranks)]
+        torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--local-addr=localhost"]
         result = subprocess.run(
-            [*command, str(Path(__file__).with_name(program)), str(folder)],
+            [*torchrun, f"--nproc-per-node={ranks}", str(Path(__file__).with_name(program)), str(folder)],
             cwd=ROOT,
             env={**os.environ, "OMP_NUM_THREADS": "1", "TRITON_INTERPRET": "0", "PYTHONPATH": str(ROOT)},
             capture_output=True,

@@ -39,7 +39,8 @@ def fold_batch_norm(model: Model, strict: bool = True) -> Model:
     In evaluation a batch norm multiplies each channel by a number and adds another. The Linear, convolution or
     transposed convolution before it does that as well, with other weights, and one after it does under conditions
     (:mod:`bncourse.layers.folding`). Which layers are beside each other, :mod:`torch.fx` finds out by tracing the
-    model, with the defaults of its ``forward``'s optional arguments.
+    model, with the defaults of its ``forward``'s optional arguments. Hooks of its containers run then as well, on
+    symbols.
 
     The copy is of the same class and its modules have the same names. Where a batch norm was,
     :class:`bncourse.layers.folding.Folded` returns its input. New weights are computed in float64 and rounded once, to

@@ -30,9 +30,13 @@ def factor_and_shift(norm: _BatchNorm) -> tuple[Tensor, Tensor]:
     Returns
     -------
     factor, shift : of shape (C,), in float64 on the CPU, as is everything here until weights are rounded, once.
+
+    Raises
+    ------
+    ValueError : if ``norm`` has no running statistics.
     """
-    assert norm.running_mean is not None
-    assert norm.running_var is not None
+    if norm.running_mean is None or norm.running_var is None:
+        raise ValueError(f"expected norm with running statistics, got {norm}")
     factor = torch.rsqrt(_double(norm.running_var) + norm.eps)
     if norm.weight is not None:
         factor = factor * _double(norm.weight)
@@ -160,12 +164,10 @@ def _bias(layer: Layer) -> Tensor:
 
 def _by_group(layer: Layer) -> Tensor:
     """The weight as (groups, outputs of a group, inputs of a group, places in the kernel)."""
-    weight = _double(layer.weight)
-    if isinstance(layer, nn.Linear):
-        return weight[None, :, :, None]
-    if isinstance(layer, TRANSPOSED):  # (inputs, outputs of a group, *kernel)
-        return weight.reshape(layer.groups, -1, *weight.shape[1:2], weight[0, 0].numel()).transpose(1, 2)
-    return weight.reshape(layer.groups, -1, *weight.shape[1:2], weight[0, 0].numel())
+    groups = 1 if isinstance(layer, nn.Linear) else layer.groups
+    weight = _double(layer.weight).reshape(groups, -1, layer.weight.shape[1], layer.weight[0, 0].numel())
+    # A transposed convolution stores (inputs, outputs of a group, *kernel).
+    return weight.transpose(1, 2) if isinstance(layer, TRANSPOSED) else weight
 
 
 def _as_stored(layer: Layer, weight: Tensor) -> Tensor:

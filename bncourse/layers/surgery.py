@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from operator import attrgetter
 from pathlib import Path
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor, fx, nn
@@ -116,11 +116,15 @@ class Surgery:
         _check_channels(norm, source, layer, _channels(layer)[1])
         if len(source.users) != 1:
             raise FoldingError(f"the output of {source.target} goes to {_names(source.users)}")
+        if "hook" in source.meta:
+            raise FoldingError(f"a hook of {source.meta['hook']} sees the output of {source.target}")
         return self._replace(norm, call, source, layer, fold_after)
 
     def _into_next(self, norm: _BatchNorm, call: fx.Node) -> str:
         if len(call.users) != 1:
             raise FoldingError(f"its output goes to {_names(call.users) or 'nothing'}")
+        if "hook" in call.meta:
+            raise FoldingError(f"a hook of {call.meta['hook']} sees its output")
         user = next(iter(call.users))
         layer = self._layer(user)
         _check_channels(norm, user, layer, _channels(layer)[0])
@@ -157,7 +161,10 @@ class Surgery:
             for key, child in list(parent.named_children()):
                 if child is norm:
                     setattr(parent, key, folded)
-        call.replace_all_uses_with(call.all_input_nodes[0])
+        source = call.all_input_nodes[0]
+        if "hook" in call.meta:
+            source.meta["hook"] = call.meta["hook"]
+        call.replace_all_uses_with(source)
         self.graph.erase_node(call)
         return name
 
@@ -166,6 +173,20 @@ class _Tracer(fx.Tracer):
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
         ours = type(m).__module__.startswith("bncourse.layers.")
         return ours or isinstance(m, _BatchNorm) or super().is_leaf_module(m, module_qualified_name)
+
+    def call_module(
+        self, m: nn.Module, forward: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> Any:
+        output = super().call_module(m, forward, args, kwargs)
+
+        def mark(value: Any) -> Any:
+            if isinstance(value, fx.Proxy):
+                value.node.meta["hook"] = self.path_of_module(m)
+            return value
+
+        if _hooked(m):
+            fx.node.map_aggregate((args, kwargs, output), mark)
+        return output
 
 
 def _trace(model: nn.Module) -> tuple[fx.Graph, nn.Module]:

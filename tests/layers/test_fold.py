@@ -324,6 +324,12 @@ def hooked(which):
     return model
 
 
+def watched(part):
+    """A part whose input and output a hook sees, as those do that collect features."""
+    part.register_forward_hook(lambda module, args, y: None)
+    return part
+
+
 def conv(**options):
     return nn.Conv2d(3, 3, 3, **options)
 
@@ -367,6 +373,22 @@ REFUSED = {
     ),
     "hook on layer": (hooked(0), "Before it: 0 has hooks"),
     "hook on norm": (hooked(1), "It has hooks"),
+    "hook on what ends with the layer": (
+        nn.Sequential(watched(nn.Sequential(conv())), nn.BatchNorm2d(3)),
+        r"Before it: a hook of 0 sees the output of 0\.0",
+    ),
+    "hook on what begins with the norm": (
+        nn.Sequential(conv(), watched(nn.Sequential(nn.BatchNorm2d(3)))),
+        "Before it: a hook of 1 sees the output of 0",
+    ),
+    "hook on what ends with the norm": (
+        nn.Sequential(watched(nn.Sequential(nn.BatchNorm2d(3))), conv()),
+        "After it: a hook of 0 sees its output",
+    ),
+    "hook between two norms": (
+        nn.Sequential(watched(nn.Sequential(conv(), nn.BatchNorm2d(3))), nn.BatchNorm2d(3)),
+        r"1: stays. Before it: a hook of 0 sees the output of 0\.0",
+    ),
     "weight norm": (nn.Sequential(weight_norm(conv()), nn.BatchNorm2d(3)), "0 .ParametrizedConv2d. is no Linear"),
     "functional layer": (
         calls(lambda m, x: m.norm(functional.conv2d(x, m.conv.weight))),
@@ -405,9 +427,9 @@ def test_refused_with_the_reason(case):
     model = used(model)
     with pytest.raises(ValueError, match=f"cannot be folded exactly .strict=False leaves them in place.\n.*{message}"):
         fold_batch_norm(model)
-    reasons = [folding.reason for folding in explain_folding(model)]
-    assert any(reason is not None for reason in reasons)
-    assert any(folding.reason is None or folding.into is None for folding in explain_folding(model))
+    foldings = explain_folding(model)
+    assert any(re.search(message, str(folding)) for folding in foldings)
+    assert all((folding.into is None) == (folding.reason is not None) for folding in foldings)
 
 
 @pytest.mark.parametrize(
@@ -421,6 +443,11 @@ def test_what_is_refused_stays_and_the_rest_is_folded(case):
     x = values(2, 3, 7, 7)
     theirs, ours = model(x), folded(x)
     torch.testing.assert_close(ours, theirs, rtol=1e-11, atol=1e-11)
+
+
+def test_no_statistics_no_factor():
+    with pytest.raises(ValueError, match=r"expected norm with running statistics, got BatchNorm2d.*=False"):
+        factor_and_shift(nn.BatchNorm2d(3, track_running_stats=False))
 
 
 def test_weights_that_overflow():

@@ -49,6 +49,7 @@ NO_GRADIENT = "in a lane beyond the end dy is 0, whatever it is multiplied by"
 ONE_AXIS = "a block of one axis is summed along its last as along its first"
 BOTH = "of two conditions, the product is the conjunction"
 ANY_NEGATIVE = "reshape takes any negative number for the length that is to be found"
+FINITE_ONLY = "of the loss it matters only whether it is finite"
 BATCHES = "the given networks have batches of 2 and of 50"
 # Mutants that pass because they compute the same, by exercise and changed line, each with the reason.
 EQUIVALENT = {
@@ -135,6 +136,19 @@ EQUIVALENT = {
         "if batch > 8:": BATCHES,
         "if batch >= 7:": BATCHES,
         "if batch >= 9:": BATCHES,
+    },
+    "find_the_fault": {
+        "if n <= 1:": "a batch is never empty",
+        "loss = +np.log(p[np.arange(n), classes]).mean()": FINITE_ONLY,
+        "loss = np.log(p[np.arange(n), classes]).mean()": FINITE_ONLY,
+    },
+    "fold_norm": {
+        'if place <= "after":': "of the two places, after is the earlier in the alphabet",
+        "own_group = np.repeat(np.arange(groups), outputs / groups)": "the number of repeats may be a whole float",
+        "seen = np.arange(inputs).reshape(groups, - 2)[own_group]": ANY_NEGATIVE,
+        "seen = np.arange(inputs).reshape(groups, ~1)[own_group]": ANY_NEGATIVE,
+        "summed = weight.reshape(*seen.shape, - 2).sum(axis=2)": ANY_NEGATIVE,
+        "summed = weight.reshape(*seen.shape, ~1).sum(axis=2)": ANY_NEGATIVE,
     },
     "which_convention": {
         "return momentum, int(from_unbiased <= from_biased)": "the two are never equal: the variances differ",

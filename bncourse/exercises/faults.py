@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
-from itertools import combinations
+from itertools import chain, combinations
 
 FaultSet = frozenset[str]
 
@@ -49,8 +49,24 @@ class Coincidence:
 @cache
 def compatible_sets(faults: tuple[Fault, ...], size: int) -> tuple[FaultSet, ...]:
     """Every set of ``size`` faults of which no two occupy the same slot."""
+    return _compatible(combinations(faults, size))
+
+
+@cache
+def repaired_in_part(faults: tuple[Fault, ...], given: FaultSet, size: int) -> tuple[FaultSet, ...]:
+    """Every compatible set of ``size`` faults of which all, or all but one, are of those in ``given``.
+
+    That is what a learner hands in who has repaired some of the given faults, and made one more at the most.
+    """
+    there = [fault for fault in faults if fault.id in given]
+    others = [fault for fault in faults if fault.id not in given]
+    with_another = ((*left, other) for left in combinations(there, size - 1) for other in others)
+    return _compatible(chain(combinations(there, size), with_another))
+
+
+def _compatible(sets: Iterable[tuple[Fault, ...]]) -> tuple[FaultSet, ...]:
     found = []
-    for chosen in combinations(faults, size):
+    for chosen in sets:
         slots = [slot for fault in chosen for slot in fault.slots]
         if len(slots) == len(set(slots)):
             found.append(frozenset(fault.id for fault in chosen))
@@ -58,17 +74,25 @@ def compatible_sets(faults: tuple[Fault, ...], size: int) -> tuple[FaultSet, ...
 
 
 def explain(
-    faults: tuple[Fault, ...], coincidences: Sequence[Coincidence], matches: Callable[[FaultSet], bool]
+    faults: tuple[Fault, ...],
+    coincidences: Sequence[Coincidence],
+    matches: Callable[[FaultSet], bool],
+    given: FaultSet = frozenset(),
 ) -> FaultSet | None:
     """The smallest set of faults for which ``matches`` holds: one fault, else two.
+
+    Where a function is to be repaired that has the faults in ``given``, larger sets of these follow, with one other
+    fault at the most.
 
     Returns
     -------
     The set, or None where no set matches, or where several of the smallest size do and are not declared to be the
     same function: then the diagnosis would be a guess.
     """
-    for size in (1, 2):
-        found = [chosen for chosen in compatible_sets(faults, size) if matches(chosen)]
+    sizes = [compatible_sets(faults, 1), compatible_sets(faults, 2)]
+    sizes += [repaired_in_part(faults, given, size) for size in range(3, len(given) + 2)]
+    for sets in sizes:
+        found = [chosen for chosen in sets if matches(chosen)]
         for pair in coincidences:
             if pair.named in found and pair.same_as in found:
                 found.remove(pair.same_as)

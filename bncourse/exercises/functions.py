@@ -1,8 +1,8 @@
 """Functions that a probe hands to the learner's code, by name: what crosses into the sandbox is a name and numbers.
 
 Both sides import this module, so it must help with no exercise: nothing here normalizes, and no derivative is here. A
-learner who takes one apart finds its formula and its settings, which are inputs; the answer is in neither. All take
-complex numbers as well, so that a step in the imaginary direction works.
+learner who takes one apart finds its formula and its settings, which are inputs; the answer is in neither. Those to be
+differentiated take complex numbers as well, so that a step in the imaginary direction works.
 """
 
 from __future__ import annotations
@@ -56,6 +56,24 @@ def overwriting(x: np.ndarray) -> Any:
     return x.sum(axis=-1)
 
 
+def all_gather(row: np.ndarray, statistics: np.ndarray, sums: np.ndarray, rank: int) -> Any:
+    """What all ranks hold: ``row`` in the place of this rank, and what the others send along with one of its length.
+
+    Raises
+    ------
+    ValueError : if the others send nothing of that length.
+    """
+    row = np.asarray(row)
+    for others in (statistics, sums):
+        if row.shape == others.shape[1:]:
+            return np.insert(others, rank, row, axis=0)
+    first, second = statistics.shape[1], sums.shape[1]
+    raise ValueError(
+        f"expected a row of {first} numbers in the first exchange and of {second} in the second, "
+        f"got an array of shape {row.shape}"
+    )
+
+
 FUNCTIONS: dict[str, Callable[..., Any]] = {
     function.__name__: function
     for function in (
@@ -67,6 +85,7 @@ FUNCTIONS: dict[str, Callable[..., Any]] = {
         one_number,
         transposed,
         overwriting,
+        all_gather,
     )
 }
 

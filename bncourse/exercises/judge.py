@@ -90,6 +90,7 @@ def judge(exercise: Exercise, probes: Sequence[Probe], attempts: Sequence[Attemp
             return Result("wrong interface", problem, (), exercise.id)
 
     happened: list[str] = []
+    returned = attempts
     if exercise.run is not None:
         happened = [exercise.run(one.outputs, probe) for probe, one in zip(probes, attempts, strict=True)]
         attempts = [
@@ -111,7 +112,8 @@ def judge(exercise: Exercise, probes: Sequence[Probe], attempts: Sequence[Attemp
     messages: list[str] = []
     named: FaultSet | None = CORRECT
     if not correct:
-        named = _explain(exercise, probes, attempts, tolerances)
+        # What a right answer may choose is read from what came back, not from the answer that it counts as.
+        named = _explain(exercise, probes, returned if exercise.read_free else attempts, tolerances)
         if named:
             for kind in (kind for fault in exercise.faults if fault.id in named for kind in fault.strays):
                 strays.pop(kind, None)
@@ -165,16 +167,17 @@ def _tolerance_of(tolerance: Mapping[int, float], dtype: np.dtype, probe: Probe)
     return tolerance[min(dtype.itemsize, 8)] + 8 * float(np.finfo(dtype).eps) * probe.condition
 
 
-def _agrees(got: np.ndarray, expected: np.ndarray, tolerance: float, poisoned: bool = False) -> bool:
+def _agrees(got: np.ndarray, expected: np.ndarray, tolerance: float, nan: bool = False) -> bool:
     """Whether every value is within ``tolerance`` times the largest expected magnitude. NaN and infinity never are.
 
-    In ``poisoned`` memory a NaN is a value that was left out, and agrees with one that should be.
+    With ``nan``, for the results of mistakes, NaN agrees with NaN: a number spoiled, or one that a kernel left out.
     """
     if got.shape != expected.shape:
         return False
-    if poisoned and (left_out := np.isnan(got) & np.isnan(expected)).any():
-        got, expected = np.where(left_out, 0, got), np.where(left_out, 0, expected)
-    return bool(abs(got - expected).max() <= tolerance * abs(expected).max() < np.inf)
+    if nan and (both := np.isnan(got) & np.isnan(expected)).any():
+        got, expected = np.where(both, 0, got), np.where(both, 0, expected)
+    largest, error = (abs(values).max(initial=0.0) for values in (expected, got - expected))
+    return bool(error <= tolerance * largest < np.inf)
 
 
 def _explain(
@@ -182,8 +185,11 @@ def _explain(
 ) -> FaultSet | None:
     """The mistakes that give these outputs on every probe that takes part in naming them, if there is one such set."""
     outputs = [one.outputs for one in attempts]
-    largest = [[int(abs(got).argmax()) for got in returned] for returned in outputs]
-    seen = [one for one in zip(probes, outputs, largest, tolerances, strict=True) if one[0].diagnosed]
+    seen = [
+        (probe, returned, [int(abs(got).argmax()) for got in returned], tolerance)
+        for probe, returned, tolerance in zip(probes, outputs, tolerances, strict=True)
+        if probe.diagnosed
+    ]
 
     def matches(faults: FaultSet) -> bool:
         free = exercise.read_free(faults, probes, outputs) if exercise.read_free else {}
@@ -195,12 +201,11 @@ def _explain(
                 value = got.item(place)
                 if got.shape == wrong.shape and abs(value - wrong.item(place)) > 2 * tolerance * abs(value):
                     return False
-            poisoned = bool(probe.launches)
-            if not all(_agrees(got, wrong, tolerance, poisoned) for got, wrong in zip(returned, faulty, strict=True)):
+            if not all(_agrees(got, wrong, tolerance, nan=True) for got, wrong in zip(returned, faulty, strict=True)):
                 return False
         return True
 
-    return explain(exercise.faults, exercise.coincidences, matches)
+    return explain(exercise.faults, exercise.coincidences, matches, exercise.given_faults or CORRECT)
 
 
 def _shape_problem(exercise: Exercise, probe: Probe, one: Attempt, expected: Outputs) -> str:
@@ -260,7 +265,7 @@ def _off(exercise: Exercise, probe: Probe, one: Attempt, right: Outputs, toleran
         got, expected = (prop.value(outputs[place], probe.arguments) for outputs in (one.outputs, right))
         # A summary is shown where it is visibly off: its rounding errors are not what a learner should look at.
         visible = tolerance if prop.name == prop.output else max(tolerance, VISIBLE)
-        scale = max(float(abs(right[place]).max()), float(abs(expected).max()))
+        scale = max(float(abs(values).max(initial=0.0)) for values in (right[place], expected))
         error = abs(got - expected)
         if (error > visible * scale).any():
             worst = np.unravel_index(int(error.argmax()), error.shape)

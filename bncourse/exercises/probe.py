@@ -74,6 +74,7 @@ class Probe:
         come to the answer in different ways, so that the same mistake gives different wrong answers.
     launches : how kernels are launched, one after the other; none where the learner writes a function.
     seed : of the run that decides about the answer, where the exercise has one; the learner's function does not see it.
+    shown : names of the arguments whose sizes say what is special; empty: all of them.
     """
 
     name: str
@@ -83,6 +84,7 @@ class Probe:
     diagnosed: bool = True
     launches: tuple[Launch, ...] = ()
     seed: int = 0
+    shown: tuple[str, ...] = ()
 
     def fresh(self) -> dict[str, Any]:
         """A copy of the arguments that the caller may overwrite."""
@@ -98,6 +100,8 @@ class Probe:
         """
         sizes = []
         for name, value in self.arguments.items():
+            if self.shown and name not in self.shown:
+                continue
             if isinstance(value, np.ndarray):
                 sizes.append(f"{name} {value.shape}")
             elif isinstance(value, Empty):
@@ -108,7 +112,7 @@ class Probe:
             elif isinstance(value, Iterator):
                 sizes.append(f"{name} of {length_hint(value)}")
             elif isinstance(value, NamedFunction):
-                sizes.append(f"{name} {value.name}")
+                sizes.append(name if name == value.name else f"{name} {value.name}")
             elif isinstance(value, int | str) and not (self.launches and len(name) == 1):
                 sizes.append(f"{name} {value!r}")
         return ", ".join(sizes)

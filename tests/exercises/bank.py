@@ -15,6 +15,8 @@ from bncourse.exercises import (
     choose_placement,
     dropout_order,
     fair_comparison,
+    find_the_fault,
+    fold_norm,
     ghost_batch_norm,
     gradient_check,
     gradient_growth,
@@ -22,6 +24,7 @@ from bncourse.exercises import (
     inference_kernel,
     matching_rate,
     merge,
+    merge_ranks,
     missing_mask,
     norm_axes,
     residual_branch,
@@ -51,6 +54,9 @@ EXERCISES = [
     dropout_order,
     residual_branch,
     choose_placement,
+    merge_ranks,
+    fold_norm,
+    find_the_fault,
 ]
 # Kernels are checked in processes of their own, which test_kernels.py starts: Triton decides when it is imported
 # whether it interprets them, and other tests want it to compile.

@@ -11,12 +11,15 @@ from bncourse.exercises import (
     choose_placement,
     dropout_order,
     fair_comparison,
+    find_the_fault,
+    fold_norm,
     ghost_batch_norm,
     gradient_check,
     gradient_growth,
     group_norm_backward,
     matching_rate,
     merge,
+    merge_ranks,
     norm_axes,
     residual_branch,
     running_statistics,
@@ -30,12 +33,15 @@ from tests.exercises.branch_alternatives import BRANCH
 from tests.exercises.comparison_alternatives import COMPARISON
 from tests.exercises.convention_alternatives import CONVENTION
 from tests.exercises.dropout_alternatives import DROPOUT
+from tests.exercises.fault_alternatives import FAULT
+from tests.exercises.fold_alternatives import FOLD
 from tests.exercises.ghost_alternatives import GHOST
 from tests.exercises.gradcheck_alternatives import GRADCHECK
 from tests.exercises.growth_alternatives import GROWTH
 from tests.exercises.matching_alternatives import MATCHING
 from tests.exercises.norm_alternatives import AXES, GROUPS
 from tests.exercises.placement_alternatives import PLACEMENT
+from tests.exercises.ranks_alternatives import RANKS
 
 ALTERNATIVES = {
     bn_forward.id: FORWARD,
@@ -56,6 +62,9 @@ ALTERNATIVES = {
     dropout_order.id: DROPOUT,
     residual_branch.id: BRANCH,
     choose_placement.id: PLACEMENT,
+    merge_ranks.id: RANKS,
+    fold_norm.id: FOLD,
+    find_the_fault.id: FAULT,
 }
 if any(exercise.kernels for exercise in EXERCISES):
     from tests.exercises.kernel_alternatives import KERNELS

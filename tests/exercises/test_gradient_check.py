@@ -211,7 +211,8 @@ def test_the_module_that_travels_helps_with_no_exercise():
     modules = {node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
     assert imported == {"numpy"}
     assert modules == {"__future__", "collections.abc", "dataclasses", "typing"}
-    assert {probe.arguments["function"].name for probe in probes(0)} == set(FUNCTIONS)
+    # The exchange between ranks travels with another exercise.
+    assert {probe.arguments["function"].name for probe in probes(0)} == set(FUNCTIONS) - {"all_gather"}
 
 
 def test_an_unknown_function_is_refused():

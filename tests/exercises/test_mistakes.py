@@ -1,6 +1,7 @@
 """No wrong function is accepted, and each known mistake is named, alone and in pairs."""
 
 from dataclasses import replace
+from itertools import combinations
 
 import numpy as np
 import pytest
@@ -15,6 +16,8 @@ from tests.exercises import (
     comparison_mistakes,
     convention_mistakes,
     dropout_mistakes,
+    fault_mistakes,
+    fold_mistakes,
     forward_mistakes,
     ghost_mistakes,
     gradcheck_mistakes,
@@ -24,6 +27,7 @@ from tests.exercises import (
     matching_mistakes,
     merge_mistakes,
     placement_mistakes,
+    ranks_mistakes,
     running_mistakes,
     staged_mistakes,
     welford_mistakes,
@@ -49,6 +53,9 @@ MISTAKES = (
     dropout_mistakes,
     branch_mistakes,
     placement_mistakes,
+    ranks_mistakes,
+    fold_mistakes,
+    fault_mistakes,
 )
 if any(exercise.kernels for exercise in EXERCISES):
     from tests.exercises import (
@@ -130,6 +137,8 @@ def test_every_compatible_set_is_named_or_is_a_declared_coincidence(exercise, se
     same = {pair.same_as: pair.named for pair in exercise.coincidences}
     sets = [chosen for size in (1, 2) for chosen in compatible_sets(exercise.faults, size)]
     assert len(sets) > 30
+    given = exercise.given_faults or frozenset()
+    sets += [frozenset(left) for size in range(3, len(given) + 1) for left in combinations(given, size)]
     for chosen in sets:
         attempts = [Attempt("ran", "", reference(chosen, probe.arguments)) for probe in probes]
         with np.errstate(all="ignore"):
@@ -152,7 +161,7 @@ def test_declared_coincidences_coincide(exercise):
                     exercise.reference(pair.same_as, probe.arguments),
                     strict=True,
                 ):
-                    np.testing.assert_allclose(one, other, rtol=1e-9, atol=1e-9 * abs(one).max())
+                    np.testing.assert_allclose(one, other, rtol=1e-9, atol=1e-9 * abs(one).max(initial=0))
         assert pair.reason
 
 

@@ -232,6 +232,7 @@ def test_the_starter_is_the_solution_without_its_body(exercise):
         "fair_comparison": "mean accuracy of arm 1 less that of arm 0",
         "residual_branch": "h <- h + branch(h)",
         "choose_placement": "h <- h + branch(h)",
+        "find_the_fault": "z_hat = (z - mean) / sqrt(var + eps)",
         "matching_rate": "v <- momentum * v + gradient + decay * w",
         "dropout_order": "ratio = variance in training / variance in inference",
     }

@@ -2,6 +2,7 @@
 
 import inspect
 import json
+import linecache
 
 from bncourse.exercises import list_exercises
 from bncourse.exercises.source import KERNEL_HEADER, solution_source, starter_source
@@ -54,5 +55,7 @@ def mistaken(exercise, function):
         kernels = function if isinstance(function, tuple) else (function,)
         sources = [inspect.getsource(kernel.fn) for kernel in kernels]
         return [KERNEL_HEADER + "\n\n".join(sources), check(exercise, ", ".join(kernel.__name__ for kernel in kernels))]
-    module = inspect.getsource(inspect.getmodule(function))
-    return [module, check(exercise, function.__name__)]
+    filename = function.__code__.co_filename
+    is_text = filename.startswith("<cell ")
+    source = "".join(linecache.getlines(filename)) if is_text else inspect.getsource(inspect.getmodule(function))
+    return [source, check(exercise, function.__name__)]

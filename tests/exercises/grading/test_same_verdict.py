@@ -13,9 +13,10 @@ from tests.exercises.test_alternatives import ALTERNATIVES
 from tests.exercises.test_mistakes import BANK
 
 
-def defined_in_a_module(function):
-    """Whether the function stands in its module under its own name, so that a notebook can be made of it."""
-    return getattr(inspect.getmodule(function), function.__name__, None) is function
+def has_a_text(function):
+    """Whether the function stands under its own name in its module, or in a text of its own: a notebook's cells."""
+    in_its_module = getattr(inspect.getmodule(function), function.__name__, None) is function
+    return in_its_module or function.__code__.co_filename.startswith("<cell ")
 
 
 def learners(exercise):
@@ -26,7 +27,7 @@ def learners(exercise):
         *(function for function, _ in bank.IN_PLACE),
         *bank.UNNAMED,
     ]
-    return [function for function in functions if exercise.kernels or defined_in_a_module(function)]
+    return [function for function in functions if exercise.kernels or has_a_text(function)]
 
 
 @pytest.mark.parametrize("exercise", EXERCISES, ids=lambda exercise: exercise.id)

@@ -10,6 +10,8 @@ from pathlib import Path
 import nbformat
 import pytest
 
+from bncourse.exercises import list_exercises
+
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "book" / "appendix" / "instructors.ipynb"
 FENCE = re.compile(r"^```(bash|text|python)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
@@ -89,3 +91,38 @@ def test_the_page_shows_the_exercise_in_the_house_style(clone, tmp_path):
     ):
         run = subprocess.run([ruff, *command, path], capture_output=True, text=True)
         assert run.returncode == 0, run.stdout
+
+
+def syllabi():
+    """The three tables of the syllabus: for each week its chapters' numbers and its exercises."""
+    (cell,) = (cell for cell in nbformat.read(PAGE, as_version=4).cells if cell.id == "syllabus")
+    rows = re.findall(r"^\| (\d+) \| (.*?) \| (.*?) \|", cell.source, re.MULTILINE)
+    tables = []
+    for week, chapters, names in rows:
+        if week == "1":
+            tables.append([])
+        tables[-1].append((re.findall(r"`(\d\.\d) <", chapters), re.findall(r"`(\w+)`", names)))
+    return tables
+
+
+def test_the_syllabi_are_of_the_lengths_that_they_say_and_the_longest_has_everything():
+    tables = syllabi()
+    assert [len(table) for table in tables] == [4, 8, 14]
+    files = [path.relative_to(ROOT / "book") for path in (ROOT / "book").glob("[1-7]_*/[1-9]_*.ipynb")]
+    numbers = sorted(f"{str(path)[0]}.{path.name[0]}" for path in files)
+    assert [number for chapters, _ in tables[-1] for number in chapters] == numbers
+    assert sorted(name for _, names in tables[-1] for name in names) == sorted(e.id for e in list_exercises())
+
+
+@pytest.mark.parametrize("table", syllabi(), ids=len)
+def test_an_exercise_is_set_when_its_chapter_was_read_or_is_being_read(table):
+    chapter = {exercise.id: exercise.chapter for exercise in list_exercises()}
+    for week, (chapters, names) in enumerate(table, start=1):
+        for name in names:
+            assert chapter[name] <= max(chapters), f"week {week}: {name} belongs to {chapter[name]}"
+
+
+@pytest.mark.parametrize("table", syllabi(), ids=len)
+def test_chapters_come_in_their_order(table):
+    order = [number for chapters, _ in table for number in chapters]
+    assert order == sorted(set(order))

@@ -10,6 +10,7 @@ fails and nothing is recorded.
 """
 
 # mypy: disable-error-code="import-not-found, import-untyped, no-untyped-call"
+import ast
 import hashlib
 import inspect
 import linecache
@@ -230,12 +231,25 @@ def judge_share(id_: str, share: int, shares: int) -> list[tuple[str, str, str]]
 
 
 def fingerprint(exercise: Exercise) -> str:
-    """A hash of the solution's text and of the faults: when either changes, the record is out of date."""
-    functions = (exercise.solution_function, *exercise.further_functions)
-    text = "".join(map(inspect.getsource, functions)) + repr(
-        sorted((fault.id, fault.slots) for fault in exercise.faults)
-    )
+    """A hash of the solution's code and of the faults: when either changes, the record is out of date.
+
+    The docstring is the statement: its wording is nothing that a mutant or a fault could change.
+    """
+    text = "".join(map(_code, (exercise.solution_function, *exercise.further_functions)))
+    text += repr(sorted((fault.id, fault.slots) for fault in exercise.faults))
     return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _code(function: Callable[..., object]) -> str:
+    """The source of a function without the lines of its docstring."""
+    source = inspect.getsource(function)
+    (definition,) = ast.parse(source).body
+    assert isinstance(definition, ast.FunctionDef)
+    lines = source.splitlines()
+    if ast.get_docstring(definition) is not None:
+        docstring = definition.body[0]
+        del lines[docstring.lineno - 1 : docstring.end_lineno]
+    return "\n".join(lines)
 
 
 def banks(exercise: Exercise) -> Iterator[tuple[str, Iterator[Variant]]]:

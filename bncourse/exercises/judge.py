@@ -79,7 +79,8 @@ def judge(exercise: Exercise, probes: Sequence[Probe], attempts: Sequence[Attemp
     """The verdict on ``attempts``, one for each of ``probes``, or fewer if one did not run.
 
     The order is: an attempt that did not run, a wrong shape, then the values, or what comes of them in a run. Values
-    that disagree are compared with the exercise's reference under every compatible set of one or two faults.
+    that disagree are compared with the exercise's reference under every compatible set of one or two faults, and under
+    larger ones where several were given (:func:`~bncourse.exercises.faults.explain`).
     """
     expected: list[Outputs] = []
     for probe, one in zip(probes, attempts, strict=False):

@@ -71,7 +71,8 @@ class Probe:
     alone : what it means when the function is wrong on this probe, or on those that say the same, and right on all
         others.
     diagnosed : whether the answer here takes part in naming the mistake. It does not where correct functions
-        come to the answer in different ways, so that the same mistake gives different wrong answers.
+        come to the answer in different ways, so that the same mistake gives different wrong answers; nor where an
+        output is empty.
     launches : how kernels are launched, one after the other; none where the learner writes a function.
     seed : of the run that decides about the answer, where the exercise has one; the learner's function does not see it.
     shown : names of the arguments whose sizes say what is special; empty: all of them.

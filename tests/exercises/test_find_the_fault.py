@@ -169,7 +169,7 @@ def test_larger_sets_are_tried_for_a_function_to_be_repaired_only():
 
 def test_nan_is_told_where_it_is():
     result = verdict(find_the_fault, SINGLES["nan_in_statistics"], 0)
-    assert "there is NaN or infinity in running_mean and running_var and logits. (probe: an example" in result.message
+    assert "NaN or infinity after training: running_mean, running_var, logits. (probe: an example" in result.message
     result = verdict(find_the_fault, SINGLES["evaluated_on_batch"], 0)
     assert re.search(r"Off after training: logits\. Test accuracy \d+%, and \d+% if all is right", result.message)
 

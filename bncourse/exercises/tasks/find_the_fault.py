@@ -163,8 +163,8 @@ def given_run(
 FAULTS = (
     Fault(
         "momentum_flipped",
-        "momentum is read the other way round: here it is the weight of the new batch, and what is kept of the old "
-        "average has the weight `1 - momentum`. As it is, the statistics are nearly those of the last batch.",
+        "The running statistics are nearly those of the last batch: compare how much of the old average is kept with "
+        "what the docstring says.",
         ("mean average", "var average"),
     ),
     Fault(
@@ -212,8 +212,8 @@ FAULTS = (
     ),
     Fault(
         "evaluated_on_batch",
-        "The test examples are normalized with their own mean and variance, so that the class of each depends on the "
-        "others: in inference use running_mean and running_var.",
+        "The class of a test example depends on which others it comes with, and the docstring says that each is "
+        "classified by itself: find what it takes from the others.",
         ("test mean", "test var"),
     ),
     Fault(
@@ -236,8 +236,8 @@ FAULTS = (
     ),
     Fault(
         "batch_of_one",
-        "A last batch of one example is trained on. It is its own mean, so that z_hat is 0 whatever it holds, and its "
-        "variance is 0, or undefined: leave it out, or let the batch before take it.",
+        "A last batch of one example is trained on: work out what z_hat is there, whatever the example holds, and what "
+        "becomes of the variance.",
         ("one",),
     ),
     Fault(
@@ -254,8 +254,8 @@ FAULTS = (
     ),
     Fault(
         "nan_in_statistics",
-        "A batch with NaN gets into the running statistics, and no average ever loses it: the step is left out, and by "
-        "then they are updated. Find out before whether the batch can be used.",
+        "NaN gets into the running statistics, and no average ever loses it: look where it is found out that a batch "
+        "cannot be used, and what has happened by then.",
         ("unread",),
     ),
     Fault(
@@ -287,6 +287,7 @@ FAULTS = (
         ("backward",),
     ),
 )
+# Their messages say what goes wrong, and not how to repair it: who has repaired one is still to find the others.
 PLANTED = frozenset({"momentum_flipped", "evaluated_on_batch", "batch_of_one", "nan_in_statistics"})
 
 
@@ -298,7 +299,7 @@ def examine(outputs: Outputs, probe: Probe) -> str:
     if not wrong:
         return ""
     if spoiled := [name for name in wrong if not np.isfinite(outputs[OUTPUTS.index(name)]).all()]:
-        return f"After training there is NaN or infinity in {' and '.join(spoiled)}."
+        return f"NaN or infinity after training: {', '.join(spoiled)}."
     found, wanted = (
         np.mean(logits.argmax(axis=1) == _classes(probe.arguments))
         for logits in (outputs[-1], faulty_training(frozenset(), probe.arguments)[-1])

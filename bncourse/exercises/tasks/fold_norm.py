@@ -38,9 +38,9 @@ def fold(
     weight : array of shape (O, I // groups, *kernel): a convolution from I
         channels to O, or a linear layer, whose kernel has no axes.
     bias : array of shape (O,), or None for a layer without.
-    groups : int. Both kinds of channels are split into as many runs of
-        consecutive ones; an output channel of the first run sees the input
-        channels of the first run, and so on. A linear layer has one group.
+    groups : int. Outputs and inputs are split into this many runs of
+        consecutive channels; an output channel of the first run sees the
+        input channels of the first run, and so on. A linear layer has one.
     gamma, beta, mean, var : arrays with one number for each channel of the
         norm; mean and var are its running statistics. gamma is not 0.
     place : "after" or "before", on which side of the layer the norm is.
@@ -50,10 +50,11 @@ def fold(
     -------
     weight : array of the shape of weight.
     bias : array of shape (O,).
-    padding : array of shape (I,). The layer, if it is a convolution, may
-        surround what it gets with zeros. The folded one gets x itself: with
-        which number does it surround each channel of x, so that the results
-        are equal at the edges too?
+    padding : array of shape (I,). A convolution may surround what it gets
+        with zeros. The folded one gets x itself: with which number does it
+        surround each channel of x, so that the results are equal at the
+        edges too? A linear layer counts as a convolution here, whose kernel
+        is a single point.
     """
     scale = gamma / np.sqrt(var + eps)
     shift = beta - mean * scale

@@ -57,8 +57,8 @@ def synchronized_step(
     -------
     mean, var : arrays of shape (C,) for the running statistics: the mean
         and the unbiased variance of the whole batch.
-    dx : array of shape (n, C): a loss is summed over all ranks, and dy is
-        its gradient with respect to y.
+    dx : array of shape (n, C), the gradient with respect to x. The loss is
+        summed over all ranks, and dy is its gradient with respect to y.
     dgamma, dbeta : arrays of shape (C,), what the examples of this rank
         contribute. Parameters are synchronized later, by other code.
     """

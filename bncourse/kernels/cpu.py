@@ -19,7 +19,7 @@ from torch.utils._python_dispatch import _get_current_dispatch_mode_stack
 from bncourse.kernels.backend import INTERPRETED
 from bncourse.kernels.view import View, accumulator_dtype, dense, power_of_two
 
-BLOCK = 2**19
+BLOCK = 2**20
 """Values of a block for each thread: enough to outweigh what calling PyTorch costs, few enough for the cache."""
 
 SMALL = 2**17

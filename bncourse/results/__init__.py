@@ -146,7 +146,7 @@ def _commit() -> str:
         return done.stdout.strip()
 
     try:
-        sources = ("../lab", "../experiments", "../reference", "../exercises", "../kernels", "../layers")
+        sources = ("../clinic", "../lab", "../experiments", "../reference", "../exercises", "../kernels", "../layers")
         modified = git("status", "--porcelain", "--", *sources)
         return git("rev-parse", "HEAD") + ("-modified" if modified else "")
     except (OSError, subprocess.SubprocessError):

@@ -92,7 +92,7 @@ def verdict(case: Case, train: Any, seeds: Sequence[int]) -> Result:
     if reasons:
         because = "\n".join(dict.fromkeys(reason for reason in reasons if reason))
         message = f"{FAILED}\n{because}" if because else FAILED
-        return result("failed", message, Table(("run", "what", "found", "wanted"), tuple(rows)))
+        return result("failed", message, Table(("run", "what", "found", "wanted"), tuple(rows), "Your runs, examined"))
     return result("passed", PASSED.format(goal=case.goal))
 
 

@@ -66,10 +66,11 @@ def progress() -> None:
     table = Table(
         ("exercise", "chapter", "task", "state"),
         tuple((e.id, e.chapter, e.title, states.get(e.id, STATES[0])) for e in list_exercises()),
+        "Your progress",
     )
     where = (
         f"Kept in {progress_path()}"
         if is_saved()
         else f"{progress_path()} cannot be written: this is forgotten when Python ends, unless you export it"
     )
-    show(f"{table.as_text()}\n{where}", f"{table.as_html('Your progress')}\n<p>{escape(where)}</p>")
+    show(f"{table.as_text()}\n{where}", f"{table.as_html()}\n<p>{escape(where)}</p>")

@@ -17,6 +17,7 @@ class Table:
 
     header: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
+    caption: str = "Your function, probe by probe"
 
     def as_text(self) -> str:
         """The table in columns of equal width."""
@@ -26,8 +27,8 @@ class Table:
             "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines
         )
 
-    def as_html(self, caption: str) -> str:
-        """The table with a caption and scoped headers; colours are the page's own, so it is legible in dark mode."""
+    def as_html(self) -> str:
+        """The table with its caption and scoped headers; colours are the page's own, so it is legible in dark mode."""
         cell_style = 'style="text-align: left; padding: 0.2em 0.8em 0.2em 0"'
         head = "".join(f'<th scope="col" {cell_style}>{_inline(cell)}</th>' for cell in self.header)
         body = "\n".join(
@@ -38,7 +39,7 @@ class Table:
         )
         return (
             f'<table class="bncourse-table" style="margin: 0.5em 0">\n'
-            f'<caption style="caption-side: top; text-align: left; color: inherit">{_inline(caption)}</caption>\n'
+            f'<caption style="caption-side: top; text-align: left; color: inherit">{_inline(self.caption)}</caption>\n'
             f"<thead><tr>{head}</tr></thead>\n<tbody>\n{body}\n</tbody>\n</table>"
         )
 
@@ -79,7 +80,7 @@ class Result:
         """The result for a notebook."""
         heading = f"<p><strong>{html.escape(self.exercise)}: {html.escape(self.outcome)}</strong></p>"
         paragraphs = "\n".join(f"<p>{_inline(line)}</p>" for line in self.message.splitlines())
-        table = "" if self.table is None else "\n" + self.table.as_html("Your function, probe by probe")
+        table = "" if self.table is None else "\n" + self.table.as_html()
         return f'<div class="bncourse-result">\n{heading}\n{paragraphs}{table}\n</div>'
 
     def _ipython_display_(self) -> None:

@@ -81,14 +81,16 @@ def explain(
 ) -> FaultSet | None:
     """The smallest set of faults for which ``matches`` holds: one fault, else two.
 
-    Where a function is to be repaired that has the faults in ``given``, larger sets of these follow, with one other
-    fault at the most.
+    Where a function is to be repaired that has the faults in ``given``, these come first, which is how a class begins.
+    Larger sets of them follow the pairs, with one other fault at the most.
 
     Returns
     -------
     The set, or None where no set matches, or where several of the smallest size do and are not declared to be the
     same function: then the diagnosis would be a guess.
     """
+    if given and matches(given):
+        return given
     sizes = [compatible_sets(faults, 1), compatible_sets(faults, 2)]
     sizes += [repaired_in_part(faults, given, size) for size in range(3, len(given) + 2)]
     for sets in sizes:

@@ -14,6 +14,7 @@ import numpy as np
 from bncourse.clinic.checking import Finding, verdict
 from bncourse.clinic.recording import Measure, Watch, both_modes
 from bncourse.exercises.display import Shown, execution_count, show, show_text
+from bncourse.exercises.hints import show_hint
 from bncourse.exercises.result import Result
 
 WIDTH = 76
@@ -134,12 +135,7 @@ class Case:
         ------
         ValueError : if there is no hint of that level.
         """
-        if level is None:
-            level = min(self._hint_level[0] + 1, len(self.hints))
-        if not 1 <= level <= len(self.hints):
-            raise ValueError(f"expected level from 1 to {len(self.hints)}, got {level}")
-        self._hint_level[0] = level
-        return show_text(textwrap.fill(f"Hint {level} of {len(self.hints)}. {self.hints[level - 1]}", WIDTH))
+        return show_hint(self.id, self.hints, self._hint_level, level)
 
     def solution(self) -> Shown:
         """Print a run that is healthy, and why: code that runs as it stands."""

@@ -1,7 +1,7 @@
 """What a patient is given: digits, split anew for every seed, and the network that most of them train."""
 
 from dataclasses import dataclass
-from functools import cache, lru_cache
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -9,6 +9,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.utils.data import TensorDataset
+
+from bncourse.lab.data import digit_images
 
 VALIDATION = 300
 
@@ -75,22 +77,11 @@ def plain_task(seed: int, train: int = 800) -> Task:
     return Task(split.train.dataset(), split.validation)
 
 
-@cache
-def _pixels() -> tuple[Float[np.ndarray, "N 64"], Int[np.ndarray, "N"]]:
-    try:
-        from sklearn.datasets import load_digits
-    except ImportError as error:
-        raise ImportError(
-            "the digits come with scikit-learn, which is not installed: pip install 'bncourse[lab]'"
-        ) from error
-    pixels, labels = load_digits(return_X_y=True)
-    return pixels, labels
-
-
 @lru_cache(maxsize=4)
 def draw(seed: int, train: int = 800) -> Draw:
     """Split the digits at random: so many to train on, 300 for validation, the rest held out."""
-    pixels, labels = _pixels()
+    digits = digit_images()
+    pixels, labels = digits.pixels, digits.labels
     order = np.random.default_rng([seed, 7]).permutation(len(labels))
     mean = pixels[order[:train]].mean(axis=0)
     scale = float(np.sqrt(np.mean((pixels[order[:train]] - mean) ** 2)))

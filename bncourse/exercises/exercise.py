@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -13,10 +12,11 @@ from bncourse.exercises import progress_file
 from bncourse.exercises.attempt import attempt_all
 from bncourse.exercises.display import Shown, execution_count, show, show_text
 from bncourse.exercises.faults import Coincidence, Fault, FaultSet
+from bncourse.exercises.hints import show_hint
 from bncourse.exercises.judge import IN_FLOAT32, RELATIVE_TOLERANCE, Outputs, judge
 from bncourse.exercises.probe import Probe
 from bncourse.exercises.result import Result
-from bncourse.exercises.source import WIDTH, solution_source, starter_source
+from bncourse.exercises.source import solution_source, starter_source
 
 Arguments = Mapping[str, Any]
 
@@ -138,18 +138,7 @@ class Exercise:
         ------
         ValueError : if there is no hint of that level.
         """
-        if level is None:
-            level = min(self._hint_level[0] + 1, len(self.hints))
-        if not 1 <= level <= len(self.hints):
-            raise ValueError(f"expected level from 1 to {len(self.hints)}, got {level}")
-        self._hint_level[0] = level
-        after = (
-            f"More: {self.id}.hint({level + 1})"
-            if level < len(self.hints)
-            else f"That was the last hint; {self.id}.solution() shows the solution."
-        )
-        hint = f"Hint {level} of {len(self.hints)}. {self.hints[level - 1]}"
-        return show_text(f"{textwrap.fill(hint, WIDTH, break_on_hyphens=False)}\n{after}")
+        return show_hint(self.id, self.hints, self._hint_level, level)
 
     def solution(self) -> Shown:
         """Print the reference solution with its explanation: code that runs as it stands."""

@@ -16,7 +16,7 @@ import numpy as np
 
 from bncourse.exercises.exercise import Arguments
 from bncourse.exercises.faults import FaultSet
-from bncourse.exercises.judge import RELATIVE_TOLERANCE, Outputs
+from bncourse.exercises.judge import RELATIVE_TOLERANCE, Outputs, values_agree
 from bncourse.exercises.probe import Probe
 
 OUTPUTS = ("w", "running_mean", "running_var", "logits")
@@ -182,7 +182,5 @@ def _off(faults: FaultSet, probe: Probe, outputs: Outputs, choice: Arguments) ->
     tolerance = RELATIVE_TOLERANCE[min(min(output.dtype.itemsize for output in outputs), 8)]
     wanted = faulty_training(faults, {**probe.arguments, **choice})
     for name, got, right in zip(OUTPUTS, outputs, wanted, strict=True):
-        both = np.isnan(got) & np.isnan(right)
-        error, largest = (abs(np.where(both, 0.0, values)).max() for values in (got - right, right))
-        if not error <= tolerance * largest:
+        if not values_agree(got, right, tolerance, nan=True):
             yield name

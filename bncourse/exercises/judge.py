@@ -100,7 +100,7 @@ def judge(exercise: Exercise, probes: Sequence[Probe], attempts: Sequence[Attemp
         ]
     tolerances = [_tolerance(exercise, one, probe) for probe, one in zip(probes, attempts, strict=True)]
     verdicts = [
-        [_agrees(got, right, tolerance) for got, right in zip(one.outputs, rights, strict=True)]
+        [values_agree(got, right, tolerance) for got, right in zip(one.outputs, rights, strict=True)]
         for one, rights, tolerance in zip(attempts, expected, tolerances, strict=True)
     ]
     correct = all(all(row) for row in verdicts)
@@ -168,7 +168,7 @@ def _tolerance_of(tolerance: Mapping[int, float], dtype: np.dtype, probe: Probe)
     return tolerance[min(dtype.itemsize, 8)] + 8 * float(np.finfo(dtype).eps) * probe.condition
 
 
-def _agrees(got: np.ndarray, expected: np.ndarray, tolerance: float, nan: bool = False) -> bool:
+def values_agree(got: np.ndarray, expected: np.ndarray, tolerance: float, nan: bool = False) -> bool:
     """Whether every value is within ``tolerance`` times the largest expected magnitude. NaN and infinity never are.
 
     With ``nan``, for the results of mistakes, NaN agrees with NaN: a number spoiled, or one that a kernel left out.
@@ -202,7 +202,9 @@ def _explain(
                 value = got.item(place)
                 if got.shape == wrong.shape and abs(value - wrong.item(place)) > 2 * tolerance * abs(value):
                     return False
-            if not all(_agrees(got, wrong, tolerance, nan=True) for got, wrong in zip(returned, faulty, strict=True)):
+            if not all(
+                values_agree(got, wrong, tolerance, nan=True) for got, wrong in zip(returned, faulty, strict=True)
+            ):
                 return False
         return True
 
@@ -280,7 +282,7 @@ def _off(exercise: Exercise, probe: Probe, one: Attempt, right: Outputs, toleran
 def _agrees_in_float32(probes: Sequence[Probe], attempts: Sequence[Attempt], expected: Sequence[Outputs]) -> bool:
     single = np.dtype(np.float32)
     return all(
-        _agrees(got, right, _tolerance_of(RELATIVE_TOLERANCE, single, probe))
+        values_agree(got, right, _tolerance_of(RELATIVE_TOLERANCE, single, probe))
         for probe, one, rights in zip(probes, attempts, expected, strict=True)
         for got, right in zip(one.outputs, rights, strict=True)
     )

@@ -12,6 +12,8 @@ from torch import Tensor
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.parameter import is_lazy
 
+from bncourse.kernels.view import accumulator_dtype
+
 Model = TypeVar("Model", bound=torch.nn.Module)
 
 
@@ -152,7 +154,7 @@ class _Watched:
         self._reached = reached
         self._gathers = True
         self._calls = self._count = 0
-        self._mean = self._m2 = torch.zeros_like(self.running_mean, dtype=_at_least_float32(self.running_mean))
+        self._mean = self._m2 = torch.zeros_like(self.running_mean, dtype=accumulator_dtype(self.running_mean))
 
     def finish(self) -> None:
         """Gather no more, and keep what there is."""
@@ -187,7 +189,7 @@ class _Watched:
         if not count:
             return
         others = [axis for axis in range(x.ndim) if axis != 1]
-        var, mean = torch.var_mean(x.to(_at_least_float32(x)), dim=others, correction=0)
+        var, mean = torch.var_mean(x.to(accumulator_dtype(x)), dim=others, correction=0)
         delta, total = mean - self._mean, self._count + count
         self._m2 = self._m2 + count * var + delta.square() * (self._count * count / total)
         self._mean = self._mean + delta * (count / total)
@@ -199,7 +201,3 @@ class _Watched:
             self.running_var.copy_(self._m2 / (total - 1))
             if self.num_batches_tracked is not None:
                 self.num_batches_tracked.fill_(self._calls)
-
-
-def _at_least_float32(x: Tensor) -> torch.dtype:
-    return torch.promote_types(x.dtype, torch.float32)

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from bncourse.exercises import launching
+from bncourse.exercises.functions import CALLS, NamedFunction
 from bncourse.exercises.probe import Probe, Stray, split_call
 
 # Outputs for which an integer is as good as a float, and those for which a truth value is as well.
@@ -31,7 +32,8 @@ class Attempt:
     outcome : "ran", "error", "not attempted" or "wrong interface".
     message : why it did not run to a usable result; empty if it did.
     outputs : copies of the arrays that it returned, in the order of the exercise's outputs.
-    changed : the names of the arguments that it modified in place.
+    changed : the names of the arguments that it modified in place, and of functions that it called more or less often
+        than it must.
     strays : what a kernel did to memory that it must not do.
     """
 
@@ -151,12 +153,13 @@ def _as_array(value: object, name: str) -> np.ndarray:
 
 
 def _changed(before: Mapping[str, Any], after: Mapping[str, Any]) -> tuple[str, ...]:
-    return tuple(
-        name
-        for name, value in before.items()
-        if isinstance(value, np.ndarray)
-        and (value.shape != after[name].shape or value.tobytes() != after[name].tobytes())
-    )
+    def differs(one: Any, other: Any) -> bool:
+        if isinstance(one, NamedFunction):
+            calls: int = other.calls[0] - one.calls[0]
+            return calls != CALLS.get(one.name, calls)
+        return isinstance(one, np.ndarray) and (one.shape != other.shape or one.tobytes() != other.tobytes())
+
+    return tuple(name for name, value in before.items() if differs(value, after[name]))
 
 
 def _raised_by(function: Callable[..., object], error: BaseException) -> bool:

@@ -89,6 +89,9 @@ FUNCTIONS: dict[str, Callable[..., Any]] = {
     )
 }
 
+CALLS = {"all_gather": 2}
+"""How often a function must be called, where others wait for the calls."""
+
 
 @dataclass(frozen=True)
 class NamedFunction:
@@ -98,6 +101,7 @@ class NamedFunction:
     ----------
     name : its name there.
     settings : its other arguments.
+    calls : one number, how often it has been called.
 
     Raises
     ------
@@ -106,10 +110,12 @@ class NamedFunction:
 
     name: str
     settings: Mapping[str, np.ndarray | float] = field(default_factory=dict)
+    calls: list[int] = field(default_factory=lambda: [0], repr=False, compare=False)
 
     def __post_init__(self) -> None:
         if self.name not in FUNCTIONS:
             raise ValueError(f"expected name to be one of {', '.join(FUNCTIONS)}, got {self.name!r}")
 
     def __call__(self, x: np.ndarray) -> Any:
+        self.calls[0] += 1
         return FUNCTIONS[self.name](x, **self.settings)

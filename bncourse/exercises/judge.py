@@ -11,6 +11,7 @@ import numpy as np
 
 from bncourse.exercises.attempt import Attempt
 from bncourse.exercises.faults import FaultSet, explain
+from bncourse.exercises.functions import CALLS, NamedFunction
 from bncourse.exercises.probe import Probe, Stray
 from bncourse.exercises.result import Result, Table
 
@@ -32,6 +33,10 @@ UNKNOWN = "The mistake is not one that this check knows by name."
 IN_FLOAT32 = (
     "The values agree to the precision of float32, yet they come as float64: something is computed in float32 on the "
     "way. Compute in float64, or return float32."
+)
+WRONG_CALLS = (
+    "The values are right, but on some probe `{name}` is called more or less often than {calls} times. Others wait for "
+    "each of these calls, also where this one has nothing to say: on a cluster all would stand still."
 )
 Outputs = tuple[np.ndarray, ...]
 # What a kernel may do to memory that is wrong whatever it computes, each with its message.
@@ -78,9 +83,10 @@ STRAYS = {
 def judge(exercise: Exercise, probes: Sequence[Probe], attempts: Sequence[Attempt]) -> Result:
     """The verdict on ``attempts``, one for each of ``probes``, or fewer if one did not run.
 
-    The order is: an attempt that did not run, a wrong shape, then the values, or what comes of them in a run. Values
-    that disagree are compared with the exercise's reference under every compatible set of one or two faults, and under
-    larger ones where several were given (:func:`~bncourse.exercises.faults.explain`).
+    The order is: an attempt that did not run, a wrong shape, then the values, or what comes of them in a run, and where
+    they are right, how often a function was called that others wait for. Values that disagree are compared with the
+    exercise's reference under every compatible set of one or two faults, and under larger ones where several were given
+    (:func:`~bncourse.exercises.faults.explain`).
     """
     expected: list[Outputs] = []
     for probe, one in zip(probes, attempts, strict=False):
@@ -105,8 +111,15 @@ def judge(exercise: Exercise, probes: Sequence[Probe], attempts: Sequence[Attemp
     ]
     correct = all(all(row) for row in verdicts)
     changed = sorted({name for one in attempts for name in one.changed})
+    functions = [name for name in changed if isinstance(probes[0].arguments[name], NamedFunction)]
+    changed = [name for name in changed if name not in functions]
     strays = _strays(probes, attempts)
     table = _table(exercise, probes, verdicts)
+    if correct and not changed and not strays and functions:
+        message = "\n".join(
+            WRONG_CALLS.format(name=name, calls=CALLS[probes[0].arguments[name].name]) for name in functions
+        )
+        return Result("failed", message, tuple(f"calls_of_{name}" for name in functions), exercise.id, table)
     if correct and not changed and not strays:
         return Result("passed", exercise.passed_message, (), exercise.id, table)
 

@@ -89,16 +89,28 @@ def test_a_rank_that_leaves_early_leaves_the_others_waiting():
         on_all_ranks(ranks_mistakes.an_empty_rank_leaves_early, (4, 0, 7), wait=0.2)
 
 
-def test_the_check_does_not_count_the_exchanges_and_real_ones_do():
-    """What the page says that a pass does not prove: strike it there when this changes."""
+def leaves_between(dy, x, gamma, all_gather, eps):
+    if len(x):
+        return synchronized_step(dy, x, gamma, all_gather, eps)
+    return synchronized_step(dy, x, gamma, lambda row: all_gather(row) if len(row) % 2 else row[None], eps)
 
-    def leaves_between(dy, x, gamma, all_gather, eps):
-        if len(x):
-            return synchronized_step(dy, x, gamma, all_gather, eps)
-        return synchronized_step(dy, x, gamma, lambda row: all_gather(row) if len(row) % 2 else row[None], eps)
 
+def gathers_once_more(dy, x, gamma, all_gather, eps):
+    results = synchronized_step(dy, x, gamma, all_gather, eps)
+    all_gather(np.concatenate(results[-2:]))
+    return results
+
+
+@pytest.mark.parametrize("function", [leaves_between, gathers_once_more])
+def test_exchanges_are_counted_where_the_values_do_not_show_them(function):
+    """Catches a rank without examples that leaves before the second exchange, and one that waits for a third."""
     for seed in SEEDS:
-        assert verdict(merge_ranks, leaves_between, seed).outcome == "passed"
+        result = verdict(merge_ranks, function, seed)
+        assert (result.outcome, result.faults) == ("failed", ("calls_of_all_gather",))
+        assert "`all_gather` is called more or less often than 2 times" in result.message
+
+
+def test_where_a_rank_leaves_between_the_exchanges_the_others_wait():
     with pytest.raises(BrokenBarrierError):
         on_all_ranks(leaves_between, (4, 0, 7), wait=0.2)
 

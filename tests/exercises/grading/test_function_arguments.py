@@ -6,7 +6,7 @@ import time
 import numpy as np
 import pytest
 
-from bncourse.exercises import gradient_check
+from bncourse.exercises import gradient_check, merge_ranks
 from bncourse.exercises.functions import NamedFunction
 from bncourse.exercises.grading import child, submission, wire
 from bncourse.exercises.grading.submission import encode, grade
@@ -95,3 +95,21 @@ def test_any_other_function_is_refused(value):
     """Catches an encoding that would pickle code, or drop it."""
     with pytest.raises(TypeError, match="tuple, iterator or named function, got"):
         encode(value, {})
+
+
+def test_calls_are_counted_in_the_sandbox_too(sandbox):
+    """Catches a count that stays on the learner's side of the wall."""
+    again = [
+        solution(merge_ranks),
+        """right = synchronized_step
+
+
+def synchronized_step(dy, x, gamma, all_gather, eps):
+    returned = right(dy, x, gamma, all_gather, eps)
+    all_gather(np.concatenate(returned[-2:]))
+    return returned
+""",
+        check(merge_ranks),
+    ]
+    (result,) = grade("s", notebook(*again), [merge_ranks], sandbox).results
+    assert (result.outcome, result.faults) == ("failed", ("calls_of_all_gather",)), result.message

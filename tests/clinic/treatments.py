@@ -126,7 +126,7 @@ WRONG: dict[str, dict[str, Change]] = {
         "back_to_the_error": (("if len(x) == 1:", "if False:"),),
     },
     "small_memory": {
-        "lower_rate": (("lr=0.2", "lr=0.05"),),
+        "lower_rate": (("lr=0.1", "lr=0.025"),),
         "no_batch_norm": (
             ("model = mlp(depth=5)", "model = nn.Sequential(*(m for m in mlp(depth=5) if 'Batch' not in str(m)))"),
         ),

@@ -19,7 +19,7 @@ from bncourse.clinic.task import draw, mlp, plain_task
 
 def broken(task, record):
     model = mlp(depth=5)
-    optimizer = torch.optim.SGD(model.parameters(), lr=0.2)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
     for _ in range(4):
         for x, y in DataLoader(task.train, batch_size=32, shuffle=True):
             optimizer.zero_grad()
@@ -39,7 +39,7 @@ def fixed(task, record):
         if isinstance(layer, nn.BatchNorm1d):
             layers[i] = nn.LayerNorm(64)
     model = layers
-    optimizer = torch.optim.SGD(model.parameters(), lr=0.2)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
     for _ in range(4):
         for x, y in DataLoader(task.train, batch_size=32, shuffle=True):
             optimizer.zero_grad()
@@ -59,7 +59,7 @@ def examine(model: Any, seed: int, watch: Watch) -> Sequence[Finding]:
         at_least(
             "held-out accuracy in inference mode",
             accuracy(model, draw(seed).held_out),
-            0.8,
+            0.6,
             "The network does not learn the digits. What does each layer see of the 32 images?",
         ),
         Finding(
@@ -88,7 +88,7 @@ CASE = Case(
     fixed=fixed,
     prepare=plain_task,
     examine=examine,
-    goal="80 % of the held-out digits are read, with two images at once in memory.",
+    goal="60 % of the held-out digits are read, with two images at once in memory.",
     diagnoses=(
         Diagnosis(
             "The accumulated gradient is scaled wrongly",

@@ -53,6 +53,7 @@ def report() -> bool:
     """Print what :func:`examine` found as a table; return whether everything works that must."""
     from rich import box
     from rich.console import Console
+    from rich.markup import escape
     from rich.table import Table
 
     table = Table(box=box.SIMPLE, pad_edge=False)
@@ -60,7 +61,7 @@ def report() -> bool:
         table.add_column(heading, overflow="fold")
     findings = examine()
     for finding in findings:
-        table.add_row(*finding[:4])
+        table.add_row(*map(escape, finding[:4]))
     # A notebook gets plain text, which reads the same wherever the notebook is shown.
     if sys.stdout.isatty():
         console = Console()

@@ -50,6 +50,16 @@ def use_style() -> None:
     Raises
     ------
     ImportError : if matplotlib is not installed; the message says how to install it.
+
+    Examples
+    --------
+    >>> import matplotlib.pyplot as plt
+    >>> from bncourse.plots import use_style
+    >>> with plt.rc_context():
+    ...     use_style()
+    ...     upper_edge = plt.rcParams["axes.spines.top"]
+    >>> upper_edge
+    False
     """
     plt = _pyplot()
     plt.rcParams.update(

@@ -4,7 +4,8 @@
 
 The book must have been built: the copies take the texts and numbers of their references from that build
 (``_build/references.json``). The publishing workflow pushes the folder to a branch of its own, from which Colab and
-Binder open it. A copy's first cell installs the package, from the wheel on that branch, where it is missing.
+Binder open it. A copy's first cell installs the package, from the wheel on that branch, and whatever else it needs,
+where it is missing.
 """
 
 # mypy: disable-error-code="no-untyped-call, no-any-return, import-untyped"
@@ -18,6 +19,7 @@ from pathlib import Path
 from posixpath import relpath
 
 import nbformat
+from install_cell import install_cell, needed_modules
 from nbformat import NotebookNode
 from store_outputs import listed_notebooks
 
@@ -31,26 +33,14 @@ from repository import Repository, find_repository  # noqa: E402
 # In environment.yml, the line by which pip installs the repository itself.
 LOCAL = re.compile(r"""^(?P<dash> *- *)["']?(?:-e +)?\./?(?P<extras>\[[\w,-]+\])?["']? *$""", re.MULTILINE)
 
-INSTALL = """\
-# Installs the course's package where it is missing; NumPy and PyTorch stay as they are.
-import importlib.util
-import subprocess
-import sys
-from importlib.metadata import version
-
-if importlib.util.find_spec("bncourse") is None:
-    wheel = "{wheel}"
-    keep = [f"numpy=={{version('numpy')}}"] if importlib.util.find_spec("numpy") else []
-    subprocess.run([sys.executable, "-m", "pip", "install", "--quiet", wheel, *keep], check=True)"""
-
 README = """\
 # The notebooks of the course, ready to run
 
 {origin} The files here are made from it (`make export`) and replaced at every publication: change
 nothing here.
 
-- `book/`: every notebook of the book in plain Markdown, with its outputs. The first cell installs the package where
-  it is missing.
+- `book/`: every notebook of the book in plain Markdown, with its outputs. The first cell installs what the notebook
+  needs and finds missing.
 - `{wheel}`: the package that the notebooks import.
 - `environment.yml`: what Binder installs.
 """
@@ -92,7 +82,8 @@ def export(root: Path, repository: Repository | None) -> Path:
     for path in listed_notebooks(root):
         place = path.relative_to(root).as_posix()
         notebook = plain_notebook(path, place.removesuffix(".ipynb"), book)
-        notebook.cells.insert(0, install_cell(place, wheel, repository))
+        needed = {"bncourse": wheel_for(place, wheel, repository), **needed_modules(notebook, root / "pyproject.toml")}
+        notebook.cells.insert(0, install_cell(needed))
         nbformat.validate(notebook)
         copy = aside / place
         copy.parent.mkdir(parents=True, exist_ok=True)
@@ -138,10 +129,9 @@ def caption(cell_id: str, figure: dict[str, str], page: str, book: Book) -> Note
     return nbformat.v4.new_markdown_cell(" ".join(words), id=f"{cell_id[:50]}-caption")
 
 
-def install_cell(place: str, wheel: str, repository: Repository | None) -> NotebookNode:
-    """Return the first cell: it installs the wheel of the same repository, or the one that lies beside."""
-    source = repository.exported(wheel) if repository else relpath(wheel, Path(place).parent.as_posix())
-    return nbformat.v4.new_code_cell(INSTALL.format(wheel=source), id="install")
+def wheel_for(place: str, wheel: str, repository: Repository | None) -> str:
+    """Return where a copy finds the wheel: in its repository, or beside it where that is unknown."""
+    return repository.exported(wheel) if repository else relpath(wheel, Path(place).parent.as_posix())
 
 
 def build_wheel(root: Path, target: Path) -> str:

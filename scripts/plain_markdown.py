@@ -223,13 +223,16 @@ def term(text: str, name: str, page: str, book: Book) -> str:
 
 
 def citation_in_text(text: str, names: str, page: str, book: Book) -> str:
-    works = [book.target("citations", name.strip()) for name in names.split(",")]
-    return ", ".join(book.link(f"{work['authors']} ({work['year']})", work) for work in works)
+    return ", ".join(book.link(f"{work['authors']} ({work['year']})", work) for work in cited(names, book))
 
 
 def citation_in_parentheses(text: str, names: str, page: str, book: Book) -> str:
-    works = [book.target("citations", name.strip()) for name in names.split(",")]
-    return "(" + "; ".join(book.link(f"{work['authors']}, {work['year']}", work) for work in works) + ")"
+    return "(" + "; ".join(book.link(f"{work['authors']}, {work['year']}", work) for work in cited(names, book)) + ")"
+
+
+def cited(names: str, book: Book) -> list[dict[str, str]]:
+    """Return the works of a citation."""
+    return [book.target("citations", name.strip()) for name in names.split(",")]
 
 
 ROLES: dict[str, Callable[[str, str, str, Book], str]] = {

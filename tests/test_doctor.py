@@ -47,6 +47,14 @@ def test_a_library_that_is_not_installed_is_missing_with_the_extra_that_brings_i
     assert found("pandas").state == "ok"
 
 
+def test_the_name_of_an_extra_is_printed(monkeypatch, capsys):
+    """Catches a table that takes square brackets for its own markup and swallows them."""
+    remedy = "pip install 'bncourse[lab]'"
+    monkeypatch.setattr(doctor, "examine", lambda: [doctor.Finding("scipy", "missing", "-", remedy)])
+    doctor.report()
+    assert remedy in capsys.readouterr().out
+
+
 @pytest.mark.parametrize("extra", sorted({extra for _, extra in doctor.LIBRARIES.values()}))
 def test_the_extras_it_recommends_exist(extra):
     assert extra in metadata.metadata("bncourse").get_all("Provides-Extra")

@@ -55,5 +55,12 @@ def __dir__() -> list[str]:
 
 
 def list_cases() -> list[Case]:
-    """All cases, in the order of the chapter."""
+    """All cases, in the order of the chapter.
+
+    Examples
+    --------
+    >>> from bncourse.clinic import list_cases
+    >>> list_cases()[0].id
+    'folder_by_folder'
+    """
     return [globals().get(name) or __getattr__(name) for name in PATIENTS]

@@ -42,7 +42,13 @@ def draw_case(case: "Case", train: Callable[..., Any] | None = None) -> None:
 
 
 def draw_ward(cases: Sequence["Case"], columns: int = 3) -> None:
-    """All cases on one page, as they came and mended."""
+    """All cases on one page, as they came and mended.
+
+    Parameters
+    ----------
+    cases : to draw.
+    columns : how many side by side.
+    """
     import matplotlib.pyplot as plt
 
     rows = -(-(len(cases) + 1) // columns)

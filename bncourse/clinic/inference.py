@@ -15,6 +15,11 @@ if TYPE_CHECKING:
 def as_it_came(case: "Case", seed: int) -> tuple[nn.Module, tuple[Tensor, ...], Tensor]:
     """Train the broken run of a case whose network can be had alone, and take validation images of all kinds.
 
+    Parameters
+    ----------
+    case : of the clinic.
+    seed : of the split and of the training.
+
     Returns
     -------
     model : what was handed over; where that are several networks, the one that is complained of.
@@ -41,7 +46,12 @@ def as_it_came(case: "Case", seed: int) -> tuple[nn.Module, tuple[Tensor, ...], 
 
 
 def share_right(model: nn.Module, inputs: tuple[Tensor, ...], answers: Tensor) -> float:
-    """Share of the answers that the network gives in inference mode; one logit says yes where it is positive."""
+    """Share of the answers that the network gives in inference mode; one logit says yes where it is positive.
+
+    Parameters
+    ----------
+    model, inputs, answers : as :func:`as_it_came` returns them.
+    """
     training = model.training
     with torch.no_grad():
         logits = model.eval()(*inputs)

@@ -102,9 +102,20 @@ class SyncBatchNorm(nn.BatchNorm1d):
 def run_ranks(worker: Callable[[Rank], T], size: int = 2) -> list[T]:
     """Call ``worker`` on so many ranks at once; what each returned, in their order.
 
+    Parameters
+    ----------
+    worker : is called with its :class:`Rank`, in a thread of its own.
+    size : number of ranks.
+
     Raises
     ------
     RanksError : if they do not meet in a collective. What else a worker raises is raised here.
+
+    Examples
+    --------
+    >>> from bncourse.clinic import run_ranks
+    >>> run_ranks(lambda rank: rank.index, size=3)
+    [0, 1, 2]
     """
     group = _Group(size)
     returned: dict[int, T] = {}

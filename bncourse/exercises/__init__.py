@@ -55,7 +55,14 @@ def __dir__() -> list[str]:
 
 
 def list_exercises() -> list[Exercise]:
-    """Every exercise, in the order of the chapters."""
+    """Every exercise, in the order of the chapters.
+
+    Examples
+    --------
+    >>> from bncourse.exercises import list_exercises
+    >>> [exercise.id for exercise in list_exercises()][:2]
+    ['bn_forward', 'norm_axes']
+    """
     exercises = [globals().get(name) or __getattr__(name) for name in _TASKS]
     return sorted(exercises, key=lambda exercise: ([int(part) for part in exercise.chapter.split(".")], exercise.id))
 

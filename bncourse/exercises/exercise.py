@@ -120,6 +120,22 @@ class Exercise:
 
         Whatever the function does, short of an interrupt from the keyboard, the answer is a :class:`Result`. Only an
         exercise that says so takes several.
+
+        Parameters
+        ----------
+        functions : your function; your functions in the order of the starter, where the exercise asks for several.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from bncourse.exercises import bn_forward
+        >>> def forward(x, gamma, beta, eps):
+        ...     return gamma * (x - x.mean(axis=0)) / np.sqrt(x.var(axis=0, ddof=1) + eps) + beta
+        >>> result = bn_forward.check(forward)  # doctest: +ELLIPSIS
+        bn_forward: failed
+        This is the unbiased variance: divide the sum of squares by m, the number of samples, not by m - 1 ...
+        >>> result.outcome, result.faults
+        ('failed', ('unbiased_variance',))
         """
         function = functions[0] if len(functions) == 1 else functions
         result = self.verdict(function, self.make_probes(np.random.default_rng()))
@@ -133,6 +149,10 @@ class Exercise:
 
     def hint(self, level: int | None = None) -> Shown:
         """Print a hint: the one of that level, or the next after the last one shown.
+
+        Parameters
+        ----------
+        level : of the hint, 1 for the first; None for the one after the last one shown.
 
         Raises
         ------

@@ -61,6 +61,10 @@ def is_saved() -> bool:
 def export_progress(path: str | os.PathLike[str]) -> None:
     """Write the progress to ``path``, to carry it to another machine.
 
+    Parameters
+    ----------
+    path : of the file to write.
+
     Raises
     ------
     OSError : if ``path`` cannot be written.
@@ -70,6 +74,10 @@ def export_progress(path: str | os.PathLike[str]) -> None:
 
 def import_progress(path: str | os.PathLike[str]) -> None:
     """Add the progress in ``path`` to the one here; of two states of an exercise the further one stays.
+
+    Parameters
+    ----------
+    path : of a file that :func:`export_progress` wrote.
 
     Raises
     ------

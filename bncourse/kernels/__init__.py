@@ -3,6 +3,16 @@
 :func:`batch_norm` runs the kernels on CUDA tensors, and on any tensor where ``TRITON_INTERPRET=1`` was set before the
 import; CPU tensors take a path in PyTorch's own functions. It needs torch, which is loaded when it is first asked for;
 :mod:`bncourse.kernels.floor`, the least traffic, needs none.
+
+>>> import torch
+>>> from bncourse.kernels import batch_norm
+>>> x = torch.tensor([[1.0], [3.0], [3.0], [9.0]])
+>>> y = batch_norm(x, weight=torch.tensor([6.0]), bias=torch.tensor([10.0]), training=True)
+>>> print([round(value, 3) for value in y.ravel().tolist()])
+[4.0, 8.0, 8.0, 20.0]
+>>> y = batch_norm(x, training=True, residual=x, activation="relu")
+>>> print([round(value, 3) for value in y.ravel().tolist()])
+[0.0, 2.667, 2.667, 10.667]
 """
 
 from __future__ import annotations

@@ -1,13 +1,12 @@
 """The time of collectives, counted: what the ranks of a group send each other, in how many steps, and for how long.
 
 Pure Python, as :mod:`bncourse.kernels.floor`. A collective's time is a constant, a latency for each step, and the bytes
-that pass a rank's link over the link's rate: the alpha-beta model [1]_. :class:`Network` holds such constants, and
-``DGX_A100`` those with which NCCL chooses between its own algorithms [2]_. :func:`gathered_bytes` and
-:func:`summed_bytes` are what :class:`bncourse.layers.SyncBatchNorm` sends, forward and backward.
-
-.. [1] R. Thakur, R. Rabenseifner and W. Gropp, Optimization of Collective Communication Operations in MPICH.
-   International Journal of High Performance Computing Applications 19(1), 2005.
-.. [2] NCCL, ``src/graph/tuning.cc``, functions ``ncclTopoTuneModel`` and ``getNetOverhead``.
+that pass a rank's link over the link's rate: the alpha-beta model (R. Thakur, R. Rabenseifner and W. Gropp,
+Optimization of Collective Communication Operations in MPICH, International Journal of High Performance Computing
+Applications 19(1), 2005). :class:`Network` holds such constants, and ``DGX_A100`` those with which NCCL chooses between
+its own algorithms (``src/graph/tuning.cc``, functions ``ncclTopoTuneModel`` and ``getNetOverhead``).
+:func:`gathered_bytes` and :func:`summed_bytes` are what :class:`bncourse.layers.SyncBatchNorm` sends, forward and
+backward.
 """
 
 from __future__ import annotations
@@ -44,7 +43,12 @@ class Network:
     source: str
 
     def slower(self, factor: float) -> Network:
-        """The same network with each latency multiplied by ``factor``; the rates stay."""
+        """The same network with each latency multiplied by ``factor``; the rates stay.
+
+        Parameters
+        ----------
+        factor : above 1 for a slower network.
+        """
         names = ("start", "inside", "ring_inside", "ring_outside", "tree_outside")
         return replace(self, **{name: factor * getattr(self, name) for name in names})
 
@@ -71,6 +75,13 @@ def steps(collective: str, algorithm: str, ranks: int, ranks_per_node: int = 8) 
 
     A ring passes every part on to the next rank. A tree has a chain in each machine and a binary tree over the
     machines, and is walked up and down. Its levels are rounded down, as in NCCL.
+
+    Parameters
+    ----------
+    collective : ``all_gather`` or ``all_reduce``.
+    algorithm : ``ring`` or ``tree``.
+    ranks : that take part.
+    ranks_per_node : ranks that share a machine.
 
     Raises
     ------
@@ -158,7 +169,13 @@ def gathered_bytes(channels: int, value: int = 8) -> int:
 
 
 def summed_bytes(channels: int, value: int = 8) -> int:
-    """Bytes that are summed over the ranks on the way back: of ``dy`` and of ``dy * x_hat``, for each channel."""
+    """Bytes that are summed over the ranks on the way back: of ``dy`` and of ``dy * x_hat``, for each channel.
+
+    Parameters
+    ----------
+    channels : C.
+    value : bytes of a number.
+    """
     return value * 2 * channels
 
 
@@ -197,6 +214,11 @@ def sync_time(
 
 def resnet50(images: int = 1, pixels: int = 224) -> list[tuple[int, int, int, int]]:
     """Shapes that the 53 batch norm layers of ResNet-50 see, in order; the stride is in the 3 by 3 convolutions.
+
+    Parameters
+    ----------
+    images : N, of the first axis.
+    pixels : height and width of an image.
 
     Raises
     ------

@@ -51,6 +51,7 @@ class MachineCode:
     ptx : the code in the form before the last one, which can be read.
     sass : the instructions that the GPU runs, one to an entry.
     loops : those of each loop without a loop in it, in the order of the code.
+    name : of the kernel.
     """
 
     name: str
@@ -94,6 +95,7 @@ def compile_kernels(
     architecture : 80 for an A100, 90 for an H100.
     training, relu, residual, affine : what the operator is asked for.
     cores : multiprocessors of the GPU, which decide into how many parts the statistics are split; 132 in an H100.
+    warps : of a program.
 
     Returns
     -------
@@ -120,7 +122,17 @@ def kernel_arguments(
     affine: bool = True,
     cores: int = 132,
 ) -> dict[str, Any]:
-    """What :mod:`bncourse.kernels.launch` passes to the four kernels, by name: types of arrays, numbers, dtypes."""
+    """What :mod:`bncourse.kernels.launch` passes to the four kernels, by name: types of arrays, numbers, dtypes.
+
+    Parameters
+    ----------
+    view : how the batch is seen, in three axes.
+    dtype : of the batch.
+    training : whether statistics are the batch's.
+    relu, residual : what follows the transform.
+    affine : whether there are weight and bias.
+    cores : multiprocessors of the GPU, which decide the grid.
+    """
     data, accumulator = TYPES[dtype]
     wide = str(accumulator)
     splits = view.grid(cores, MAX_SPLITS)[1]
@@ -152,6 +164,13 @@ def compile_kernel(
     """Compile one kernel for arguments that are told by name, of which there may be more than it takes.
 
     An array is told by its type, as in ``"*fp32"``, and taken to begin at a multiple of 16 bytes, as PyTorch's do.
+
+    Parameters
+    ----------
+    kernel : a function decorated with ``triton.jit``.
+    arguments : by name, as :func:`kernel_arguments` tells them.
+    architecture : of the GPU, as 90 for Hopper.
+    warps : of a program.
     """
     if INTERPRETED or not isinstance(kernel, triton.JITFunction):
         raise RuntimeError(

@@ -21,12 +21,17 @@ BYTES = {"bfloat16": 2, "float16": 2, "float32": 4, "float64": 8}
 """Of one value, by dtype."""
 
 DESIGNS = ("eager", "two-pass", "on-chip")
+"""How an operation is carried out: one kernel a step, as few passes as it takes, or a batch that stays on the chip."""
 
 
 class Pass(NamedTuple):
     """One trip over the batch: the arrays that are read, and those that are written.
 
     All have the shape of ``x``. ``flags`` has a bit for each value: what the ReLU let through.
+
+    Attributes
+    ----------
+    reads, writes : names of the arrays.
     """
 
     reads: tuple[str, ...]
@@ -60,6 +65,7 @@ DEVICES = {
     "H100 SXM": Device(3.35e12, 67e12, "NVIDIA H100 Tensor Core GPU, datasheet"),
     "H200 SXM": Device(4.8e12, 67e12, "NVIDIA H200 Tensor Core GPU, datasheet"),
 }
+"""GPUs by name."""
 
 _STATISTICS = Pass(("x",), ())
 _NORMALIZE = Pass(("x",), ("y",))
@@ -103,6 +109,7 @@ _PASSES: dict[str, dict[str, tuple[Pass, ...]]] = {
 }
 
 OPERATIONS = tuple(_PASSES)
+"""What has a floor: inference, and forward and backward in training, each alone or fused with what follows."""
 
 _PER_CHANNEL = {
     "inference": ("weight", "bias", "running_mean", "running_var"),
@@ -133,6 +140,12 @@ def passes(operation: str, design: str = "two-pass") -> tuple[Pass, ...]:
     Raises
     ------
     ValueError : for another operation or design.
+
+    Examples
+    --------
+    >>> from bncourse.kernels.floor import passes
+    >>> passes("forward")
+    (Pass(reads=('x',), writes=()), Pass(reads=('x',), writes=('y',)))
     """
     if operation not in _PASSES:
         raise ValueError(f"expected operation to be one of {', '.join(OPERATIONS)}, got {operation!r}")
@@ -145,9 +158,20 @@ def passes(operation: str, design: str = "two-pass") -> tuple[Pass, ...]:
 def bytes_per_value(operation: str, dtype: str = "bfloat16", design: str = "two-pass") -> float:
     """Bytes that cross memory for each value of ``x``; a flag is an eighth of one.
 
+    Parameters
+    ----------
+    operation, design : as in :func:`passes`.
+    dtype : one of ``BYTES``.
+
     Raises
     ------
     ValueError : for an operation or a design that :func:`passes` refuses, or a dtype that ``BYTES`` has not.
+
+    Examples
+    --------
+    >>> from bncourse.kernels.floor import bytes_per_value
+    >>> bytes_per_value("forward"), bytes_per_value("forward", design="on-chip")
+    (6, 4)
     """
     if dtype not in BYTES:
         raise ValueError(f"expected dtype to be one of {', '.join(BYTES)}, got {dtype!r}")
@@ -156,7 +180,12 @@ def bytes_per_value(operation: str, dtype: str = "bfloat16", design: str = "two-
 
 
 def bytes_per_channel(operation: str) -> int:
-    """Bytes that cross memory for each channel: parameters and statistics, in float32."""
+    """Bytes that cross memory for each channel: parameters and statistics, in float32.
+
+    Parameters
+    ----------
+    operation : as in :func:`passes`.
+    """
     passes(operation)
     values = len(_PER_CHANNEL[operation.split("+")[0]])
     # The bias tells, with x, what the ReLU let through; where there are flags it is not needed.
@@ -165,6 +194,11 @@ def bytes_per_channel(operation: str) -> int:
 
 def least_bytes(operation: str, shape: Sequence[int], dtype: str = "bfloat16", design: str = "two-pass") -> int:
     """Bytes that cross memory at least, for a batch of this shape, ``(N, C, *spatial)``.
+
+    Parameters
+    ----------
+    operation, dtype, design : as in :func:`bytes_per_value`.
+    shape : of the batch.
 
     Raises
     ------
@@ -186,6 +220,13 @@ def bound(
     ----------
     bandwidth : bytes per second, such as ``DEVICES["H100 SXM"].bandwidth`` or, better, that of a copy on your GPU.
     others : as :func:`least_bytes`.
+    operation, shape, dtype, design : as in :func:`least_bytes`.
+
+    Examples
+    --------
+    >>> from bncourse.kernels.floor import DEVICES, bound
+    >>> round(bound("forward", (32, 512, 28, 28), DEVICES["H100 SXM"].bandwidth), 1)  # microseconds
+    23.0
     """
     if not bandwidth > 0:
         raise ValueError(f"expected bandwidth in bytes per second, above 0, got {bandwidth}")
@@ -193,7 +234,12 @@ def bound(
 
 
 def flops_per_value(operation: str) -> int:
-    """Floating-point operations for each value of ``x`` in the two-pass kernels: additions, products, comparisons."""
+    """Floating-point operations for each value of ``x`` in the two-pass kernels: additions, products, comparisons.
+
+    Parameters
+    ----------
+    operation : as in :func:`passes`.
+    """
     passes(operation)
     direction, *fused = operation.split("+")
     if direction == "backward":
@@ -206,5 +252,15 @@ def intensity(operation: str, dtype: str = "bfloat16", design: str = "two-pass")
     """Floating-point operations for each byte of traffic.
 
     Below ``device.flops / device.bandwidth``, memory is what limits; batch norm is there on every GPU.
+
+    Parameters
+    ----------
+    operation, dtype, design : as in :func:`bytes_per_value`.
+
+    Examples
+    --------
+    >>> from bncourse.kernels.floor import intensity
+    >>> round(intensity("forward"), 2)  # operations a byte
+    1.17
     """
     return flops_per_value(operation) / bytes_per_value(operation, dtype, design)

@@ -31,6 +31,11 @@ def budget(device: str, bytes_per_value: float) -> float:
     With :math:`\pi` and :math:`\beta` the datasheet's FLOPs and bytes a second, :math:`u` the multiprocessor's float32
     units and :math:`q` the bytes (chapter 3.5, equation ``eq-instruction-budget``).
 
+    Parameters
+    ----------
+    device : one of ``UNITS``.
+    bytes_per_value : that cross memory: :func:`bncourse.kernels.floor.bytes_per_value`.
+
     Raises
     ------
     ValueError : for a device whose units are not in ``UNITS``.
@@ -64,6 +69,10 @@ def loads_under_way(loop: Sequence[str]) -> int:
     A load into registers (``LDG``) is waited for by the first instruction that names one of them. Copies into shared
     memory (``LDGSTS``) are waited for by count: a trip waits until all but some groups have arrived, one group being
     the copies of a trip, and starts another.
+
+    Parameters
+    ----------
+    loop : instructions of one trip, in order, as :class:`~bncourse.kernels.compiler.MachineCode` holds them.
     """
     waiting: list[set[int]] = []
     most = 0

@@ -50,6 +50,13 @@ def digits(noisy_labels: float = 0.0) -> Split:
     ------
     ImportError : if scikit-learn is not installed; the message says how to install it.
     ValueError : if ``noisy_labels`` is no share.
+
+    Examples
+    --------
+    >>> from bncourse.lab import digits
+    >>> data = digits()
+    >>> data.train_x.shape, data.test_x.shape
+    (torch.Size([1000, 64]), torch.Size([500, 64]))
     """
     if noisy_labels:
         return with_noisy_labels(digits(), noisy_labels)
@@ -149,6 +156,11 @@ def with_noisy_labels(data: Split, share: float) -> Split:
 
     A label that is drawn anew is wrong with probability 1 - 1/classes only. Which rows are drawn, and what they
     get, is fixed: a larger share keeps the labels that a smaller one changed.
+
+    Parameters
+    ----------
+    data : with clean labels.
+    share : of the training labels, 0 to 1.
 
     Raises
     ------

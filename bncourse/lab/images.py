@@ -77,7 +77,12 @@ def mnist(progress: bool = False) -> Split:
 
 
 def fashion_mnist(progress: bool = False) -> Split:
-    """Pieces of clothing, 28 x 28, in the sizes and the form of :func:`mnist` (30 MB)."""
+    """Pieces of clothing, 28 x 28, in the sizes and the form of :func:`mnist` (30 MB).
+
+    Parameters
+    ----------
+    progress : whether to show a bar while downloading.
+    """
     return _idx_split(tuple(fetch(file, "fashion_mnist", progress) for file in FASHION_MNIST))
 
 
@@ -86,6 +91,10 @@ def cifar10(progress: bool = False) -> Split:
 
     As :func:`mnist`; a row is an image's red plane, then its green, then its blue one, so that
     ``x.reshape(-1, 3, 32, 32)`` gives images in torch's order.
+
+    Parameters
+    ----------
+    progress : whether to show a bar while downloading.
     """
     return _cifar_split(fetch(CIFAR10, "cifar10", progress))
 

@@ -13,7 +13,13 @@ RESAMPLES = 9999
 
 @dataclass(frozen=True)
 class Interval:
-    """An estimate with its 95 % confidence interval."""
+    """An estimate with its 95 % confidence interval.
+
+    Attributes
+    ----------
+    estimate : of the quantity.
+    low, high : ends of its interval.
+    """
 
     estimate: float
     low: float
@@ -24,12 +30,37 @@ class Interval:
 
 
 def mean_interval(values: Float[np.ndarray, "S"]) -> Interval:
-    """Mean over seeds, with a bootstrap interval."""
+    """Mean over seeds, with a bootstrap interval.
+
+    Parameters
+    ----------
+    values : one for each seed.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from bncourse.lab import mean_interval
+    >>> interval = mean_interval(np.array([0.9, 1.1, 1.0, 1.2, 0.8]))
+    >>> round(interval.estimate, 3), interval.low < 1 < interval.high
+    (1.0, True)
+    """
     return _bootstrap((values,), lambda sample: np.mean(sample, axis=-1))
 
 
 def geometric_mean_interval(values: Float[np.ndarray, "S"]) -> Interval:
-    """Geometric mean of positive values over seeds, with a bootstrap interval."""
+    """Geometric mean of positive values over seeds, with a bootstrap interval.
+
+    Parameters
+    ----------
+    values : one for each seed.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from bncourse.lab import geometric_mean_interval
+    >>> round(geometric_mean_interval(np.array([1.0, 2.0, 4.0])).estimate, 3)
+    2.0
+    """
     return paired_interval(values, np.ones_like(values), ratio_of_geometric_means)
 
 
@@ -61,21 +92,50 @@ def paired_interval(
 
 
 def ratio_of_means(first: Float[np.ndarray, "... S"], second: Float[np.ndarray, "... S"]) -> Float[np.ndarray, "..."]:
-    r"""First mean by second, :math:`\sum_s a_s / \sum_s b_s` (equation ``eq-steps-ratio``)."""
+    r"""First mean by second, :math:`\sum_s a_s / \sum_s b_s` (equation ``eq-steps-ratio``).
+
+    Parameters
+    ----------
+    first, second : a value for each of S seeds in the last axis, paired.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from bncourse.lab import ratio_of_means
+    >>> print(ratio_of_means(np.array([3.0, 5.0]), np.array([1.0, 3.0])))
+    2.0
+    """
     return np.asarray(first.mean(axis=-1) / second.mean(axis=-1))
 
 
 def ratio_of_geometric_means(
     first: Float[np.ndarray, "... S"], second: Float[np.ndarray, "... S"]
 ) -> Float[np.ndarray, "..."]:
-    r""":math:`\exp\left(\frac1S \sum_s \ln (a_s / b_s)\right)` (equation ``eq-rate-ratio``)."""
+    r""":math:`\exp\left(\frac1S \sum_s \ln (a_s / b_s)\right)` (equation ``eq-rate-ratio``).
+
+    Parameters
+    ----------
+    first, second : a value for each of S seeds in the last axis, paired.
+    """
     return np.asarray(np.exp(np.log(first / second).mean(axis=-1)))
 
 
 def difference_of_means(
     first: Float[np.ndarray, "... S"], second: Float[np.ndarray, "... S"]
 ) -> Float[np.ndarray, "..."]:
-    """First mean less second."""
+    """First mean less second.
+
+    Parameters
+    ----------
+    first, second : a value for each of S seeds in the last axis, paired.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from bncourse.lab import difference_of_means
+    >>> print(difference_of_means(np.array([3.0, 5.0]), np.array([1.0, 2.0])))
+    2.5
+    """
     return np.asarray((first - second).mean(axis=-1))
 
 

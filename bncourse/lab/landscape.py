@@ -32,6 +32,11 @@ class Landscape(Probe):
       divides their second derivatives by c squared. The product stays the same only if all parameters are such weights
       and the step shrinks or grows with them, by a rate multiplied by c squared. Where they mix with others (gamma,
       beta, an output layer), it does not correct for c.
+
+    Parameters
+    ----------
+    every : steps from one measurement to the next.
+    multiples : a, of the step that the training takes.
     """
 
     name: ClassVar[str] = "landscape"
@@ -78,6 +83,11 @@ class Curvature(Probe):
 
     - ``gradient_norm``: of all parameters.
     - ``largest_curvature``, ``smallest_curvature``: eigenvalues.
+
+    Parameters
+    ----------
+    every : steps from one measurement to the next.
+    iterations : of Lanczos' method.
     """
 
     name: ClassVar[str] = "curvature"

@@ -34,7 +34,12 @@ class Probe(ABC):
 
     @abstractmethod
     def measure(self, step: Step) -> dict[str, Float[Tensor, "S *A"]]:
-        """Readings by the name of the quantity: one row for each member of the step's network."""
+        """Readings by the name of the quantity: one row for each member of the step's network.
+
+        Parameters
+        ----------
+        step : of the training, as it is before the update.
+        """
 
     def labels(self, size: int) -> Sequence[float]:
         """The values of the second axis, of this size; 1, 2, … if the probe knows nothing better."""

@@ -57,6 +57,14 @@ class MLPEnsemble(Ensemble):
     ------
     ValueError : if there are no seeds or fewer than two widths, or if an option has a value that is unknown or that
         another option excludes.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from bncourse.lab import MLPEnsemble
+    >>> networks = MLPEnsemble((64, 32, 10), seeds=(0, 1, 2), batch_norm=True)
+    >>> networks(torch.zeros(3, 8, 64)).shape  # members, classes, examples
+    torch.Size([3, 10, 8])
     """
 
     def __init__(

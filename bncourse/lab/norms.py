@@ -31,6 +31,14 @@ class Norm:
     Raises
     ------
     ValueError : if the kind is another.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from bncourse.lab import MLPEnsemble, Norm
+    >>> networks = MLPEnsemble((64, 32, 10), seeds=(0, 1), batch_norm=Norm("group", groups=8))
+    >>> networks(torch.zeros(2, 8, 64)).shape
+    torch.Size([2, 10, 8])
     """
 
     kind: str

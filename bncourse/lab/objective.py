@@ -62,7 +62,13 @@ class Step:
         return losses(self.network, self.batch)
 
     def move(self, directions: Sequence[Tensor], chosen: Sequence[bool] | None = None) -> None:
-        """Add something to each of the parameters, or to those chosen."""
+        """Add something to each of the parameters, or to those chosen.
+
+        Parameters
+        ----------
+        directions : one for each parameter, of its shape.
+        chosen : which of the parameters move; None: all.
+        """
         with torch.no_grad():
             for number, (parameter, direction) in enumerate(zip(self.network.parameters(), directions, strict=True)):
                 if chosen is None or chosen[number]:

@@ -9,12 +9,25 @@ from bncourse.lab.history import History
 
 
 def steps_to_accuracy(history: History, target: float) -> Float[np.ndarray, "S"]:
-    """Updates until the validation accuracy first reaches ``target``; infinite where it never does."""
+    """Updates until the validation accuracy first reaches ``target``; infinite where it never does.
+
+    Parameters
+    ----------
+    history : of a training.
+    target : a share between 0 and 1.
+    """
     return _first(history.validation_accuracy >= target, history.evaluated_at)
 
 
 def steps_to_loss(history: History, target: float, window: int = 10) -> Float[np.ndarray, "S"]:
-    """Updates until the mean loss of the last ``window`` batches first falls to ``target``, or infinity."""
+    """Updates until the mean loss of the last ``window`` batches first falls to ``target``, or infinity.
+
+    Parameters
+    ----------
+    history : of a training.
+    target : loss to reach.
+    window : number of batches that a mean is taken over.
+    """
     windows = np.lib.stride_tricks.sliding_window_view(history.batch_loss, window, axis=1)
     return _first(windows.mean(axis=-1) <= target, np.arange(window, history.batch_loss.shape[1] + 1))
 
@@ -40,11 +53,22 @@ def restricted_mean(steps: Float[np.ndarray, "... S"], horizon: float) -> Float[
 
 
 def largest_rate(rates: Sequence[float], works: Bool[np.ndarray, "R S"]) -> Float[np.ndarray, "S"]:
-    """The largest rate at which each seed works; the smallest of all rates for a seed at which none does."""
+    """The largest rate at which each seed works; the smallest of all rates for a seed at which none does.
+
+    Parameters
+    ----------
+    rates : R of them.
+    works : of each rate and seed.
+    """
     grid = np.asarray(rates, dtype=float)[:, None]
     return np.asarray(np.where(works, grid, grid.min()).max(axis=0))
 
 
 def fast_rates(steps: Float[np.ndarray, "R S"]) -> Bool[np.ndarray, "R S"]:
-    """Rates at which a seed reaches the target in at most twice the steps of its own best rate."""
+    """Rates at which a seed reaches the target in at most twice the steps of its own best rate.
+
+    Parameters
+    ----------
+    steps : to the target, of R rates and S seeds; infinite where it was not reached.
+    """
     return np.asarray(np.isfinite(steps) & (steps <= 2 * steps.min(axis=0)))

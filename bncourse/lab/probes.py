@@ -24,6 +24,10 @@ class Activations(Probe):
       them.
     - ``saturated``: with tanh, the share of values beyond 0.97 on either side; with sigmoid, outside [0.015, 0.985],
       which is the same for tanh(h / 2). Absent for other activations, which do not saturate on both sides.
+
+    Parameters
+    ----------
+    every : steps from one measurement to the next.
     """
 
     name: ClassVar[str] = "activations"
@@ -59,6 +63,10 @@ class Gradients(Probe):
 
     - ``activation_gradient``: of all outputs of a hidden layer, over units and examples.
     - ``weight_gradient``: of a layer's weights, the output layer's included, which is the last.
+
+    Parameters
+    ----------
+    every : steps from one measurement to the next.
     """
 
     name: ClassVar[str] = "gradients"
@@ -84,6 +92,10 @@ class Weights(Probe):
     - ``weight_norm``: :math:`\|W\|`.
     - ``relative_update``: :math:`\|\Delta W\| / \|W\|`.
     - ``angle``: between :math:`W` and :math:`W + \Delta W`, in radians.
+
+    Parameters
+    ----------
+    every : steps from one measurement to the next.
     """
 
     name: ClassVar[str] = "weights"
@@ -129,6 +141,10 @@ class CovariateShift(Probe):
     - ``relative_gradient_change``: the change by :math:`\|G_l\|`; NaN where that is 0.
     - ``input_drift``: root mean square over a hidden layer's units of how far the mean of what it passes on moves when
       it and the layers below are updated, in units of its standard deviation before.
+
+    Parameters
+    ----------
+    every : steps from one measurement to the next.
     """
 
     name: ClassVar[str] = "covariate shift"

@@ -27,6 +27,10 @@ class Stream(Probe):
     - ``straight_share``: of the values that each hidden layer returns, the share from which no ReLU after a sum stands
       at zero on the way along the identities to the last hidden layer. 1 in networks that have none there.
 
+    Parameters
+    ----------
+    every : steps from one measurement to the next.
+
     Raises
     ------
     ValueError : if the network's hidden layers but the first are not residual.

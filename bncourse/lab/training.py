@@ -63,6 +63,16 @@ def train(
     Raises
     ------
     ValueError : if there is not one rate for each member, or a batch is larger than the training part.
+
+    Examples
+    --------
+    >>> from bncourse.lab import MLPEnsemble, digits, train
+    >>> networks = MLPEnsemble((64, 16, 10), seeds=(0, 0), batch_norm=True)
+    >>> history = train(networks, digits(), rates=(0.1, 0.01), steps=5)
+    >>> history.batch_loss.shape  # members, steps
+    (2, 5)
+    >>> bool(history.batch_loss[0, -1] < history.batch_loss[0, 0])
+    True
     """
     members = len(network.seeds)
     for name, values in (("rate", rates), ("hidden rate", rates if hidden_rates is None else hidden_rates)):
@@ -173,14 +183,26 @@ def batch_indices(examples: int, batch_size: int, seeds: Sequence[int]) -> Itera
 
 
 def accuracy(network: Ensemble, x: Float[Tensor, "N F"], y: Int[Tensor, "N"]) -> Float[np.ndarray, "S"]:
-    """Share of inputs that each member classifies rightly, in inference mode; a member at NaN scores 0."""
+    """Share of inputs that each member classifies rightly, in inference mode; a member at NaN scores 0.
+
+    Parameters
+    ----------
+    network : an ensemble of S members.
+    x, y : the inputs, and their labels.
+    """
     logits = _inference(network, x)
     right = (logits.argmax(dim=1) == y) & logits.isfinite().all(dim=1)
     return np.asarray(right.double().mean(dim=1).numpy())
 
 
 def mean_loss(network: Ensemble, x: Float[Tensor, "N F"], y: Int[Tensor, "N"]) -> Float[np.ndarray, "S"]:
-    """Mean cross-entropy of each member on the inputs, in inference mode."""
+    """Mean cross-entropy of each member on the inputs, in inference mode.
+
+    Parameters
+    ----------
+    network : an ensemble of S members.
+    x, y : the inputs, and their labels.
+    """
     logits = _inference(network, x)
     each = nn.functional.cross_entropy(logits, y.expand(len(logits), *y.shape), reduction="none")
     return np.asarray(each.double().mean(dim=1).numpy())

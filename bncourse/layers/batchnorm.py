@@ -91,6 +91,16 @@ class BatchNorm1d(KernelBatchNorm, torch.nn.BatchNorm1d):
     Code that knows ``torch.nn``'s layers by their very class (FX tracing, ``torch.jit.script``, quantization) does not
     know this one, and forward-mode derivatives do not pass through its formulas: for these,
     :func:`bncourse.layers.convert` turns it back.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from bncourse.layers import BatchNorm1d
+    >>> layer = BatchNorm1d(1)
+    >>> print([round(value, 3) for value in layer(torch.tensor([[1.0], [3.0], [3.0], [9.0]])).ravel().tolist()])
+    [-1.0, -0.333, -0.333, 1.667]
+    >>> layer.running_mean, layer.running_var
+    (tensor([0.4000]), tensor([2.1000]))
     """
 
 
@@ -98,6 +108,19 @@ class BatchNorm2d(KernelBatchNorm, torch.nn.BatchNorm2d):
     """Batch normalization of images, (N, C, H, W), in place of :class:`torch.nn.BatchNorm2d`.
 
     Parameters and all else are those of :class:`BatchNorm1d`.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from bncourse.layers import BatchNorm2d
+    >>> theirs, ours = torch.nn.BatchNorm2d(3), BatchNorm2d(3)
+    >>> ours.load_state_dict(theirs.state_dict())
+    <All keys matched successfully>
+    >>> x = torch.randn(4, 3, 8, 8)
+    >>> torch.allclose(ours(x), theirs(x), atol=1e-5)
+    True
+    >>> bool(ours(x, residual=x, activation="relu").min() >= 0)
+    True
     """
 
 
@@ -105,4 +128,11 @@ class BatchNorm3d(KernelBatchNorm, torch.nn.BatchNorm3d):
     """Batch normalization of video or volumes, (N, C, D, H, W), in place of :class:`torch.nn.BatchNorm3d`.
 
     Parameters and all else are those of :class:`BatchNorm1d`.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from bncourse.layers import BatchNorm3d
+    >>> BatchNorm3d(3)(torch.randn(2, 3, 4, 5, 6)).shape
+    torch.Size([2, 3, 4, 5, 6])
     """

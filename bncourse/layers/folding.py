@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 Layer: TypeAlias = (
-    nn.Linear | nn.Conv1d | nn.Conv2d | nn.Conv3d | nn.ConvTranspose1d | nn.ConvTranspose2d | nn.ConvTranspose3d
+    "nn.Linear | nn.Conv1d | nn.Conv2d | nn.Conv3d | nn.ConvTranspose1d | nn.ConvTranspose2d | nn.ConvTranspose3d"
 )
 TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
 LAYERS = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d, *TRANSPOSED)
@@ -34,6 +34,17 @@ def factor_and_shift(norm: _BatchNorm) -> tuple[Tensor, Tensor]:
     Raises
     ------
     ValueError : if ``norm`` has no running statistics.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from bncourse.layers.folding import factor_and_shift
+    >>> norm = torch.nn.BatchNorm1d(1, eps=0.0).eval()
+    >>> norm.running_mean.fill_(4.0), norm.running_var.fill_(9.0)
+    (tensor([4.]), tensor([9.]))
+    >>> factor, shift = factor_and_shift(norm)
+    >>> print(round(factor.item(), 3), round(shift.item(), 3))
+    0.333 -1.333
     """
     if norm.running_mean is None or norm.running_var is None:
         raise ValueError(f"expected norm with running statistics, got {norm}")
@@ -117,7 +128,13 @@ def partial_kernels(layer: Layer) -> str | None:
 
 
 def store(layer: Layer, weight: Tensor, bias: Tensor) -> None:
-    """Give a layer another weight and bias, rounded to its own dtype, on its device and in its memory format."""
+    """Give a layer another weight and bias, rounded to its own dtype, on its device and in its memory format.
+
+    Parameters
+    ----------
+    layer : whose parameters are replaced.
+    weight, bias : in float64; they are rounded to the layer's dtype.
+    """
     old, new = layer.weight, torch.empty_like(layer.weight, requires_grad=False).copy_(weight)
     layer.weight = nn.Parameter(new, old.requires_grad)
     layer.bias = nn.Parameter(bias.to(old), old.requires_grad if layer.bias is None else layer.bias.requires_grad)

@@ -26,7 +26,7 @@ class SyncBatchNorm(KernelBatchNorm):
     r"""Batch normalization over the batches of all ranks, as if they were one, of shape (N, C) or (N, C, \*spatial).
 
     Rank :math:`r` sends the moments of its :math:`m_r` values of each channel, and all ranks merge what they receive
-    (Chan, Golub and LeVeque [1]_, for many parts at once):
+    (Chan, Golub and LeVeque 1983, for many parts at once):
 
     .. math:: m = \sum_r m_r, \qquad \mu = \frac{1}{m} \sum_r m_r \mu_r, \qquad
               M_2 = \sum_r \left( M_{2,r} + m_r (\mu_r - \mu)^2 \right), \qquad \sigma^2 = M_2 / m
@@ -77,8 +77,8 @@ class SyncBatchNorm(KernelBatchNorm):
 
     References
     ----------
-    .. [1] T. F. Chan, G. H. Golub, R. J. LeVeque. Algorithms for computing the sample variance: analysis and
-       recommendations. The American Statistician 37(3), 1983.
+    T. F. Chan, G. H. Golub, R. J. LeVeque. Algorithms for computing the sample variance: analysis and
+    recommendations. The American Statistician 37(3), 1983.
 
     Examples
     --------

@@ -12,9 +12,19 @@ CLAIMS: tuple[Claim, ...] = tuple(
 def select(names: list[str]) -> list[Claim]:
     """The claims of these names, in the ledger's order; all if there are none.
 
+    Parameters
+    ----------
+    names : such as C2, in capitals or not; none of them: all claims.
+
     Raises
     ------
     LookupError : if there is no claim of a name; the message lists those that there are.
+
+    Examples
+    --------
+    >>> from bncourse.ledger import select
+    >>> [claim.statement for claim in select(["C22"])]
+    ['learnable scale and shift give each layer its best mean and variance, the identity included']
     """
     wanted = {name.upper() for name in names}
     unknown = wanted - {claim.id for claim in CLAIMS}

@@ -49,6 +49,19 @@ def states(folder: Path = results.FOLDER) -> list[State]:
 
     Chance has no part in the claims without a p-value. They are counted as tests that are passed with certainty, which
     leaves the correction of the others as if they were not there.
+
+    Parameters
+    ----------
+    folder : of the records.
+
+    Examples
+    --------
+    >>> from bncourse.ledger import states
+    >>> state = states()[20]
+    >>> print(state.claim.id, state.claim.statement)
+    C21 the layer's output has exactly zero mean and unit variance
+    >>> state.answer in {"supported", "contradicted", "qualified", "inconclusive", "not yet run"}
+    True
     """
     found = _recorded(CLAIMS, folder)
     p_values = {name: 0.0 if verdict.p is None else verdict.p for name, (verdict, _) in found.items()}

@@ -24,6 +24,15 @@ class Cache(NamedTuple):
     x_hat : the normalized input, of the shape of ``x``; float32 or wider.
     inv_std : ``1 / sqrt(var + eps)``, of shape (C,), in float64 or wider.
     gamma : the scale, of shape (C,).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from bncourse.reference import batch_norm
+    >>> x, gamma, beta = np.array([[1.0], [3.0], [3.0], [9.0]]), np.array([6.0]), np.array([10.0])
+    >>> _, cache = batch_norm(x, gamma, beta)
+    >>> print(cache.x_hat.ravel().round(3), cache.inv_std.round(3))
+    [-1.    -0.333 -0.333  1.667] [0.333]
     """
 
     x_hat: Float[np.ndarray, "N C *spatial"]
@@ -60,6 +69,15 @@ def batch_norm(
     TypeError : if an array is not of a floating dtype.
     ValueError : if ``x`` has fewer than two axes, is empty or has one value per feature; if ``gamma`` or ``beta`` has
         not one value per feature; if ``eps`` is not positive.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from bncourse.reference import batch_norm
+    >>> x, gamma, beta = np.array([[1.0], [3.0], [3.0], [9.0]]), np.array([6.0]), np.array([10.0])
+    >>> y, cache = batch_norm(x, gamma, beta)
+    >>> print(y.ravel().round(3))
+    [ 4.  8.  8. 20.]
     """
     x = require_data(x)
     gamma = require_per_feature("gamma", gamma, x)
@@ -98,6 +116,14 @@ def batch_norm_inference(
     ------
     TypeError : if an array is not of a floating dtype.
     ValueError : for a wrong shape, an ``eps`` that is not positive, or a negative variance.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from bncourse.reference import batch_norm_inference
+    >>> x, mean, var = np.array([[5.0]]), np.array([4.0]), np.array([9.0])
+    >>> print(batch_norm_inference(x, mean, var, gamma=np.array([6.0]), beta=np.array([10.0])).round(3))
+    [[12.]]
     """
     x = require_data(x)
     mean, inv_std = _given_statistics(x, mean, var, eps)
@@ -132,6 +158,16 @@ def batch_norm_backward(
     ------
     TypeError : if ``dy`` is not of a floating dtype.
     ValueError : if ``dy`` has not the shape of ``x``.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from bncourse.reference import batch_norm, batch_norm_backward
+    >>> x, gamma, beta = np.array([[1.0], [3.0], [3.0], [9.0]]), np.array([6.0]), np.array([10.0])
+    >>> y, cache = batch_norm(x, gamma, beta)
+    >>> dx, dgamma, dbeta = batch_norm_backward(np.array([[1.0], [0.0], [0.0], [0.0]]), cache)
+    >>> print(dx.ravel().round(3), dgamma.round(3), dbeta)
+    [ 1.    -0.667 -0.667  0.333] [-1.] [1.]
     """
     dy, dgamma, dbeta = _parameter_gradients(dy, cache)
     inv_std, gamma = _wide(cache, dy.ndim)
@@ -149,6 +185,15 @@ def batch_norm_backward_staged(
     below passes the gradient of one node to its inputs (chapter 2.1).
 
     Parameters, returns and errors are those of :func:`batch_norm_backward`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from bncourse.reference import batch_norm, batch_norm_backward, batch_norm_backward_staged
+    >>> x, dy = np.random.default_rng(0).normal(size=(2, 8, 3))
+    >>> _, cache = batch_norm(x, gamma=np.array([0.5, 1.0, 2.0]), beta=np.zeros(3))
+    >>> np.allclose(batch_norm_backward_staged(dy, cache)[0], batch_norm_backward(dy, cache)[0])
+    True
     """
     dy, dgamma, dbeta = _parameter_gradients(dy, cache)
     axes, count = reduction_axes(dy.ndim), dy.size // dy.shape[1]
@@ -192,6 +237,15 @@ def batch_norm_inference_backward(
     ------
     TypeError : if an array is not of a floating dtype.
     ValueError : for a wrong shape, an ``eps`` that is not positive, or a negative variance.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from bncourse.reference import batch_norm_inference_backward
+    >>> x, mean, var = np.array([[5.0]]), np.array([4.0]), np.array([9.0])
+    >>> dx, dgamma, dbeta = batch_norm_inference_backward(np.array([[1.0]]), x, mean, var, gamma=np.array([6.0]))
+    >>> print(dx.round(3), dgamma.round(3), dbeta)
+    [[2.]] [0.333] [1.]
     """
     x = require_data(x)
     mean, inv_std = _given_statistics(x, mean, var, eps)

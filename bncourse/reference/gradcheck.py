@@ -36,6 +36,13 @@ def numeric_gradient(
     ------
     TypeError : if ``x`` is not of a floating dtype.
     ValueError : if ``dy`` has not the shape of ``f(x)``, or ``step`` is not positive.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from bncourse.reference import numeric_gradient
+    >>> numeric_gradient(lambda x: x**2, np.array([1.0, 3.0])).round(6)
+    array([2., 6.])
     """
     x = require_floating("x", x)
     if step is not None and not step > 0:
@@ -68,9 +75,20 @@ def relative_error(a: Float[np.ndarray, "..."], b: Float[np.ndarray, "..."]) -> 
     One denominator for the whole array: an entry that should be zero and is off by a rounding error does not count
     as completely wrong. NaN in either gives NaN, which passes no ``<``.
 
+    Parameters
+    ----------
+    a, b : arrays of one shape, or what broadcasts to it.
+
     Raises
     ------
     ValueError : if the shapes differ; broadcasting would hide a wrong one.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from bncourse.reference import relative_error
+    >>> f"{relative_error(np.array([1.0, 2.0]), np.array([1.0, 2.002])):.0e}"
+    '1e-03'
     """
     a, b = np.asarray(a), np.asarray(b)
     if a.shape != b.shape:
@@ -111,6 +129,13 @@ def complex_step_gradient(
     TypeError : if ``x`` is not of a floating dtype, or if ``f`` returns real numbers for a complex input: its imaginary
         part was lost, and the gradient would be zero.
     ValueError : if ``dy`` has not the shape of ``f(x)``, or ``step`` is not positive.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from bncourse.reference import complex_step_gradient
+    >>> complex_step_gradient(lambda x: x**2, np.array([1.0, 3.0]))
+    array([2., 6.])
     """
     x = require_floating("x", x).astype(np.float64)
     if not step > 0:

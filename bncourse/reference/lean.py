@@ -80,6 +80,16 @@ def batch_norm_lean(
     Warns
     -----
     RuntimeWarning : if squared deviations overflow the dtype of ``x`` (in float32 from 1e19 on). ``y`` is beta then.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from bncourse.reference import batch_norm
+    >>> from bncourse.reference.lean import batch_norm_lean
+    >>> x = np.random.default_rng(0).normal(size=(8, 3))
+    >>> y, cache = batch_norm_lean(x, np.ones(3), np.zeros(3))
+    >>> np.allclose(y, batch_norm(x, np.ones(3), np.zeros(3))[0])
+    True
     """
     x = np.ascontiguousarray(_require_single_or_double(require_data(x)))
     gamma = require_per_feature("gamma", gamma, x)

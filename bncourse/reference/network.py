@@ -34,6 +34,14 @@ def softmax_cross_entropy(
     Raises
     ------
     ValueError : if there is not one label for each row, or a label is out of range.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from bncourse.reference.network import softmax_cross_entropy
+    >>> loss, dlogits = softmax_cross_entropy(np.array([[0.0, 0.0]]), np.array([1]))
+    >>> print(round(loss, 3), dlogits)
+    0.693 [[ 0.5 -0.5]]
     """
     if labels.shape != logits.shape[:1]:
         raise ValueError(f"expected labels of shape {logits.shape[:1]}, one for each row of logits, got {labels.shape}")
@@ -158,20 +166,36 @@ class Network:
         self.layers = list(layers)
 
     def forward(self, x: np.ndarray, training: bool = False) -> np.ndarray:
-        """The logits."""
+        """The logits.
+
+        Parameters
+        ----------
+        x : (N, F), an example in each row.
+        training : whether batch norm uses the batch's statistics.
+        """
         for layer in self.layers:
             x = layer.forward(x, training)
         return x
 
     def loss_and_gradients(self, x: np.ndarray, labels: np.ndarray) -> float:
-        """The training loss of a batch; every layer's gradients are set."""
+        """The training loss of a batch; every layer's gradients are set.
+
+        Parameters
+        ----------
+        x, labels : the batch: (N, F), and (N,) whole numbers.
+        """
         loss, gradient = softmax_cross_entropy(self.forward(x, training=True), labels)
         for layer in reversed(self.layers):
             gradient = layer.backward(gradient)
         return loss
 
     def accuracy(self, x: np.ndarray, labels: np.ndarray) -> float:
-        """The share of examples whose largest logit, in inference mode, is that of their label."""
+        """The share of examples whose largest logit, in inference mode, is that of their label.
+
+        Parameters
+        ----------
+        x, labels : the examples: (N, F), and (N,) whole numbers.
+        """
         return float((self.forward(x).argmax(axis=1) == labels).mean())
 
 
@@ -185,6 +209,20 @@ class SGD:
     network : whose parameters are changed in place.
     rate : :math:`\eta`.
     momentum : :math:`\rho`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from bncourse.reference.network import SGD, multilayer_perceptron
+    >>> rng = np.random.default_rng(0)
+    >>> x, labels = rng.normal(size=(64, 5)), rng.integers(0, 3, 64)
+    >>> network = multilayer_perceptron([5, 16, 3], rng)
+    >>> optimizer, first = SGD(network, rate=0.1), network.loss_and_gradients(x, labels)
+    >>> for _ in range(20):
+    ...     optimizer.step()
+    ...     loss = network.loss_and_gradients(x, labels)
+    >>> loss < first
+    True
     """
 
     def __init__(self, network: Network, rate: float, momentum: float = 0.0) -> None:
@@ -208,6 +246,14 @@ def multilayer_perceptron(sizes: Sequence[int], rng: np.random.Generator, normal
     sizes : numbers of features, from the input to the logits.
     rng : draws the weights.
     normalized : whether hidden layers have batch norm; if not, they have a bias.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from bncourse.reference.network import multilayer_perceptron
+    >>> network = multilayer_perceptron([64, 32, 10], np.random.default_rng(0))
+    >>> [type(layer).__name__ for layer in network.layers]
+    ['Linear', 'BatchNorm', 'ReLU', 'Linear']
     """
     layers: list[Layer] = []
     for inputs, outputs in pairwise(sizes[:-1]):

@@ -35,6 +35,15 @@ class NormCache(NamedTuple):
     grouped : the shape of ``x`` in which the statistics run over ``axes``.
     axes : those axes.
     centred : whether the mean was subtracted.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from bncourse.reference import layer_norm
+    >>> x = np.array([[1.0, 3.0, 5.0, 7.0], [10.0, 10.0, 30.0, 30.0]])
+    >>> _, cache = layer_norm(x, gamma=np.ones(4), beta=np.zeros(4))
+    >>> cache.x_hat.shape
+    (2, 4)
     """
 
     x_hat: Float[np.ndarray, "N C *spatial"]
@@ -74,6 +83,16 @@ def layer_norm(
     TypeError : if an array is not of a floating dtype.
     ValueError : if ``x`` has fewer than two axes or nothing to normalize, for a wrong shape of ``gamma`` or ``beta``,
         or if ``eps`` is not positive.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from bncourse.reference import layer_norm
+    >>> x = np.array([[1.0, 3.0, 5.0, 7.0], [10.0, 10.0, 30.0, 30.0]])
+    >>> y, cache = layer_norm(x, gamma=np.ones(4), beta=np.zeros(4))
+    >>> print(y.round(3))
+    [[-1.342 -0.447  0.447  1.342]
+     [-1.    -1.     1.     1.   ]]
     """
     x = _require_values(require_data(x), 1)
     gamma, beta = (_per_entry(name, value, x) for name, value in (("gamma", gamma), ("beta", beta)))
@@ -85,10 +104,25 @@ def layer_norm_backward(
 ) -> tuple[Float[np.ndarray, "N C *spatial"], Float[np.ndarray, "C *spatial"], Float[np.ndarray, "C *spatial"]]:
     """Gradients of :func:`layer_norm`: ``dx`` of the shape of ``x``, ``dgamma`` and ``dbeta`` of that of an example.
 
+    Parameters
+    ----------
+    dy : gradient of the loss with respect to ``y``.
+    cache : what :func:`layer_norm` returned beside ``y``.
+
     Raises
     ------
     TypeError : if ``dy`` is not of a floating dtype.
     ValueError : if ``dy`` has not the shape of ``x``.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from bncourse.reference import layer_norm, layer_norm_backward
+    >>> x, dy = np.random.default_rng(0).normal(size=(2, 3, 4))
+    >>> y, cache = layer_norm(x, gamma=np.ones(4), beta=np.zeros(4))
+    >>> dx, dgamma, dbeta = layer_norm_backward(dy, cache)
+    >>> np.allclose(dx.sum(axis=1), 0), np.allclose(dbeta, dy.sum(axis=0))
+    (True, True)
     """
     dx, dgamma, dbeta = _backward(dy, cache)
     return dx, dgamma[0], dbeta[0]
@@ -121,6 +155,16 @@ def instance_norm(
     TypeError : if an array is not of a floating dtype.
     ValueError : if ``x`` has no spatial axis or one value in space, for a wrong shape of ``gamma`` or ``beta``, or if
         ``eps`` is not positive.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from bncourse.reference import instance_norm
+    >>> images = np.array([[[1.0, 3.0], [10.0, 30.0]]])  # one example, two channels of two pixels
+    >>> y, cache = instance_norm(images, gamma=np.ones(2), beta=np.zeros(2))
+    >>> print(y.round(3))
+    [[[-1.  1.]
+      [-1.  1.]]]
     """
     x = require_data(x)
     if x.ndim < 3:
@@ -157,6 +201,16 @@ def group_norm(
     TypeError : if an array is not of a floating dtype.
     ValueError : if ``num_groups`` does not divide C, if a group has fewer than two values, for a wrong shape of
         ``gamma`` or ``beta``, or if ``eps`` is not positive.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from bncourse.reference import group_norm
+    >>> x = np.array([[1.0, 3.0, 5.0, 7.0], [10.0, 10.0, 30.0, 30.0]])
+    >>> y, cache = group_norm(x, gamma=np.ones(4), beta=np.zeros(4), num_groups=2)
+    >>> print(y.round(3) + 0.0)
+    [[-1.  1. -1.  1.]
+     [ 0.  0.  0.  0.]]
     """
     x = require_data(x)
     gamma, beta = (
@@ -175,10 +229,25 @@ def group_norm_backward(
 ) -> tuple[Float[np.ndarray, "N C *spatial"], Float[np.ndarray, " C"], Float[np.ndarray, " C"]]:
     """Gradients of :func:`group_norm`: ``dx`` of the shape of ``x``, ``dgamma`` and ``dbeta`` of shape (C,).
 
+    Parameters
+    ----------
+    dy : gradient of the loss with respect to ``y``.
+    cache : what :func:`group_norm` returned beside ``y``.
+
     Raises
     ------
     TypeError : if ``dy`` is not of a floating dtype.
     ValueError : if ``dy`` has not the shape of ``x``.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from bncourse.reference import group_norm, group_norm_backward
+    >>> x, dy = np.random.default_rng(0).normal(size=(2, 3, 4))
+    >>> y, cache = group_norm(x, gamma=np.ones(4), beta=np.zeros(4), num_groups=2)
+    >>> dx, dgamma, dbeta = group_norm_backward(dy, cache)
+    >>> np.allclose(dx.reshape(3, 2, 2).sum(axis=2), 0)
+    True
     """
     dx, dgamma, dbeta = _backward(dy, cache)
     return dx, dgamma.ravel(), dbeta.ravel()
@@ -187,7 +256,23 @@ def group_norm_backward(
 def instance_norm_backward(
     dy: Float[np.ndarray, "N C *spatial"], cache: NormCache
 ) -> tuple[Float[np.ndarray, "N C *spatial"], Float[np.ndarray, " C"], Float[np.ndarray, " C"]]:
-    """Gradients of :func:`instance_norm`; see :func:`group_norm_backward`."""
+    """Gradients of :func:`instance_norm`; see :func:`group_norm_backward`.
+
+    Parameters
+    ----------
+    dy : gradient of the loss with respect to ``y``.
+    cache : what :func:`instance_norm` returned beside ``y``.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from bncourse.reference import instance_norm, instance_norm_backward
+    >>> x, dy = np.random.default_rng(0).normal(size=(2, 3, 2, 5))
+    >>> y, cache = instance_norm(x, gamma=np.ones(2), beta=np.zeros(2))
+    >>> dx, dgamma, dbeta = instance_norm_backward(dy, cache)
+    >>> np.allclose(dx.sum(axis=2), 0)
+    True
+    """
     return group_norm_backward(dy, cache)
 
 
@@ -215,6 +300,14 @@ def rms_norm(
     TypeError : if an array is not of a floating dtype.
     ValueError : if ``x`` has fewer than two axes or is empty, for a wrong shape of ``gamma``, or if ``eps`` is not
         positive.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from bncourse.reference import rms_norm
+    >>> y, cache = rms_norm(np.array([[3.0, 4.0]]), gamma=np.ones(2))
+    >>> print(y.round(3))
+    [[0.849 1.131]]
     """
     x = _require_values(require_data(x), 1, at_least=1)
     gamma = _per_entry("gamma", gamma, x)
@@ -228,10 +321,25 @@ def rms_norm_backward(
 
     One projection instead of two: nothing subtracted a mean, so a common offset of ``dy`` comes back.
 
+    Parameters
+    ----------
+    dy : gradient of the loss with respect to ``y``.
+    cache : what :func:`rms_norm` returned beside ``y``.
+
     Raises
     ------
     TypeError : if ``dy`` is not of a floating dtype.
     ValueError : if ``dy`` has not the shape of ``x``.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from bncourse.reference import rms_norm, rms_norm_backward
+    >>> x, dy = np.random.default_rng(0).normal(size=(2, 3, 4))
+    >>> y, cache = rms_norm(x, gamma=np.ones(4), eps=1e-12)
+    >>> dx, dgamma = rms_norm_backward(dy, cache)
+    >>> np.allclose((dx * x).sum(axis=1), 0), np.allclose(dx.sum(axis=1), 0)
+    (True, False)
     """
     dx, dgamma, _ = _backward(dy, cache)
     return dx, dgamma[0]

@@ -29,6 +29,15 @@ class RunningStatistics:
     Raises
     ------
     ValueError : if ``num_features`` is not positive or ``momentum`` is outside [0, 1].
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from bncourse.reference import RunningStatistics
+    >>> running = RunningStatistics(1)
+    >>> running.update(np.array([[1.0], [3.0], [3.0], [9.0]]))
+    >>> print(running.mean, running.var)
+    [0.4] [2.1]
     """
 
     mean: Float[np.ndarray, " C"]
@@ -46,6 +55,10 @@ class RunningStatistics:
 
     def update(self, x: Float[np.ndarray, "N C *spatial"]) -> None:
         """Take in one training batch.
+
+        Parameters
+        ----------
+        x : a batch, of two values or more per feature.
 
         Raises
         ------

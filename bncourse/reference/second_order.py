@@ -49,6 +49,16 @@ def batch_norm_double_backward(
     ------
     TypeError : if an array is not of a floating dtype.
     ValueError : if ``ddx`` or ``dy`` has not the shape of ``x``, or ``ddgamma`` or ``ddbeta`` not that of ``gamma``.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from bncourse.reference import batch_norm, batch_norm_double_backward
+    >>> x, dy, ddx = np.random.default_rng(0).normal(size=(3, 8, 2))
+    >>> _, cache = batch_norm(x, gamma=np.ones(2), beta=np.zeros(2))
+    >>> grad_x, grad_gamma, grad_dy = batch_norm_double_backward(ddx, dy, cache)
+    >>> np.allclose(grad_dy.sum(axis=0), 0)  # the map from dy to dx is symmetric: it removes the mean of ddx as well
+    True
     """
     shape, wide = cache.x_hat.shape, cache.inv_std.dtype
     dy = _of_shape("dy", dy, shape)

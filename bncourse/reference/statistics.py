@@ -18,6 +18,13 @@ class Moments(NamedTuple):
     mean : :math:`\mu = \frac{1}{m} \sum_i x_i`.
     m2 : :math:`\sum_i (x_i - \mu)^2`, the sum of squared deviations. Unlike a variance it says nothing about which
         divisor you want, and two of them can be merged.
+
+    Examples
+    --------
+    >>> from bncourse.reference import Moments
+    >>> a = Moments(count=4, mean=4.0, m2=36.0)
+    >>> a.var, a.unbiased_var
+    (9.0, 12.0)
     """
 
     count: int  # type: ignore[assignment]  # the field's name hides tuple.count, which nobody needs here
@@ -43,7 +50,18 @@ class Moments(NamedTuple):
 
 
 def reduction_axes(ndim: int) -> tuple[int, ...]:
-    """The axes over which batch norm reduces an array of ``ndim`` axes: all but axis 1, the features."""
+    """The axes over which batch norm reduces an array of ``ndim`` axes: all but axis 1, the features.
+
+    Parameters
+    ----------
+    ndim : number of axes, 2 at least.
+
+    Examples
+    --------
+    >>> from bncourse.reference import reduction_axes
+    >>> reduction_axes(2), reduction_axes(4)
+    ((0,), (0, 2, 3))
+    """
     return (0, *range(2, ndim))
 
 
@@ -74,6 +92,14 @@ def moments(x: Float[np.ndarray, "..."], axis: int | tuple[int, ...]) -> Moments
     ------
     TypeError : if ``x`` is not of a floating dtype.
     ValueError : if there is no value to reduce.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from bncourse.reference import moments
+    >>> a = moments(np.array([[1.0], [3.0], [3.0], [9.0]]), axis=0)
+    >>> print(a.count, a.mean, a.var)
+    4 [4.] [9.]
     """
     x = require_floating("x", x)
     if x.size == 0:
@@ -93,6 +119,16 @@ def one_pass_moments(x: Float[np.ndarray, "..."], axis: int | tuple[int, ...]) -
     and LeVeque 1983).
 
     Parameters, returns and errors are those of :func:`moments`, but for the dtype.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from bncourse.reference import moments, one_pass_moments
+    >>> x = np.array([1.0, 2.0, 3.0], dtype=np.float32) + np.float32(10_000)
+    >>> float(moments(x, axis=0).m2)
+    2.0
+    >>> bool(abs(one_pass_moments(x, axis=0).m2 - 2) < 1)
+    False
     """
     x = require_floating("x", x)
     if x.size == 0:
@@ -124,6 +160,13 @@ def welford(values: Iterable[Float[np.ndarray, "..."] | float]) -> Moments:
     Raises
     ------
     TypeError : for a value that is not of a floating dtype.
+
+    Examples
+    --------
+    >>> from bncourse.reference import welford
+    >>> a = welford([1.0, 3.0, 3.0, 9.0])
+    >>> print(a.count, a.mean, a.m2.round(9))
+    4 4.0 36.0
     """
     count, mean, m2 = 0, np.zeros(()), np.zeros(())
     for value in values:
@@ -153,6 +196,15 @@ def merge(a: Moments, b: Moments) -> Moments:
     Raises
     ------
     ValueError : if their shapes differ.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from bncourse.reference import merge, moments
+    >>> a, b = moments(np.array([1.0, 3.0]), axis=0), moments(np.array([3.0, 9.0]), axis=0)
+    >>> whole = merge(a, b)
+    >>> print(whole.count, whole.mean, whole.m2)
+    4 4.0 36.0
     """
     if np.shape(a.mean) != np.shape(b.mean):
         raise ValueError(f"expected a and b of one shape, got {np.shape(a.mean)} and {np.shape(b.mean)}")

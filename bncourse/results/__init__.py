@@ -50,6 +50,14 @@ class Record:
     """A recorded result: what was asked, what came out, and where it comes from. All of it is plain JSON.
 
     The record of an experiment also holds what its rules made of the outcome (:mod:`bncourse.results.verdicts`).
+
+    Attributes
+    ----------
+    experiment : its name.
+    settings : of the run.
+    provenance : where it comes from.
+    outcome : what came out.
+    verdicts : what the rules made of it; empty where there are none.
     """
 
     experiment: str
@@ -62,10 +70,22 @@ class Record:
 def load(experiment: str, folder: Path = FOLDER) -> Record:
     """Read and check a recorded result.
 
+    Parameters
+    ----------
+    experiment : its name.
+    folder : of the records.
+
     Raises
     ------
     LookupError : if there is none of that name; the message lists those that there are.
     ValueError : if the file is not JSON, or lacks a part, or has one that is unknown or of the wrong kind.
+
+    Examples
+    --------
+    >>> from bncourse import results
+    >>> record = results.load("output_variance")
+    >>> record.provenance.command, record.verdicts[0]["claim"]
+    ('python -m bncourse.experiments.output_variance', 'C21')
     """
     path = folder / f"{experiment}.json"
     if not path.is_file():
@@ -88,6 +108,11 @@ def load(experiment: str, folder: Path = FOLDER) -> Record:
 def save(record: Record, folder: Path = FOLDER) -> Path:
     """Write a record as JSON: aside first, then moved into place, so that a reader never sees half a file.
 
+    Parameters
+    ----------
+    record : what to write, as ``<experiment>.json``.
+    folder : to write it into.
+
     Raises
     ------
     ValueError : if a number in it is infinite or NaN, which JSON cannot hold.
@@ -108,7 +133,15 @@ def save(record: Record, folder: Path = FOLDER) -> Path:
 
 
 def provenance(command: str, packages: Sequence[str], threads: int, seconds: float) -> Provenance:
-    """Describe this machine, this code and these package versions; nothing in it names the computer or its user."""
+    """Describe this machine, this code and these package versions; nothing in it names the computer or its user.
+
+    Parameters
+    ----------
+    command : makes the result again.
+    packages : whose versions the numbers depend on.
+    threads : that computed at the same time.
+    seconds : that the run took.
+    """
     return Provenance(
         command=command,
         date=datetime.now(UTC).date().isoformat(),

@@ -66,7 +66,12 @@ class Effect:
         return cls(name, bounds.estimate, bounds.low, bounds.high, no_effect, smallest, ratio, seeds, resolution)
 
     def scale(self, value: float) -> float:
-        """A value on the effect's own scale, where equal steps mean equal changes."""
+        """A value on the effect's own scale, where equal steps mean equal changes.
+
+        Parameters
+        ----------
+        value : on the effect's own scale.
+        """
         return math.log(value) if self.ratio else value
 
     def p_value(self) -> float:
@@ -125,7 +130,12 @@ class Verdict:
 
 
 def recorded_verdicts(record: "Record") -> list[Verdict]:
-    """The verdicts that a record holds."""
+    """The verdicts that a record holds.
+
+    Parameters
+    ----------
+    record : of an experiment.
+    """
     return [
         Verdict(**{**content, "effects": tuple(Effect(**effect) for effect in content["effects"])})
         for content in record.verdicts

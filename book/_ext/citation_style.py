@@ -6,6 +6,7 @@ The style is ``author_year_round``: One and Two (2015); (One and Two, 2015; Thre
 from dataclasses import dataclass, field
 from typing import Any
 
+from pybtex import plugin  # type: ignore[import-untyped]
 from sphinx.application import Sphinx
 from sphinxcontrib.bibtex.plugin import register_plugin
 from sphinxcontrib.bibtex.style.referencing import BracketStyle
@@ -33,4 +34,8 @@ class AuthorYearRound(AuthorYearReferenceStyle):
 
 def setup(app: Sphinx) -> dict[str, Any]:
     register_plugin("sphinxcontrib.bibtex.style.referencing", "author_year_round", AuthorYearRound)
+    # Citations and previews ask for this each time, and pybtex would search all installed packages for it each time.
+    plaintext = plugin.find_plugin("pybtex.backends", "plaintext")
+    for name in ("plaintext", "text"):
+        plugin.register_plugin("pybtex.backends", name, plaintext, force=True)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

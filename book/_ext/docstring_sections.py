@@ -40,7 +40,24 @@ def separate(lines: list[str]) -> list[str]:
 
 
 def process(app: Sphinx, what: str, name: str, subject: object, options: object, lines: list[str]) -> None:
-    lines[:] = separate(lines)
+    lines[:] = [protect_stars(line) for line in separate(lines)]
+
+
+def protect_stars(line: str) -> str:
+    """Escape the star of a shape's ``*spatial`` where it stands in plain text: there it would begin emphasis."""
+    plain_and_code = line.split("``")
+    plain_and_code[::2] = (re.sub(r"(?<!\\)\*spatial", r"\*spatial", plain) for plain in plain_and_code[::2])
+    return "``".join(plain_and_code)
+
+
+def name_the_case(
+    app: Sphinx, what: str, name: str, subject: object, options: object, signature: str | None, result: str | None
+) -> tuple[str | None, str | None] | None:
+    """Say which ``Case`` is meant where the clinic's modules import it for type checkers only: the race has one too."""
+    if not name.startswith("bncourse.clinic."):
+        return None
+    named = [part and re.sub(r"(?<![\w.])Case\b", "~bncourse.clinic.case.Case", part) for part in (signature, result)]
+    return named[0], named[1]
 
 
 def skip(app: Sphinx, what: str, name: str, subject: object, skipped: bool, options: object) -> bool | None:
@@ -51,5 +68,6 @@ def skip(app: Sphinx, what: str, name: str, subject: object, skipped: bool, opti
 def setup(app: Sphinx) -> dict[str, Any]:
     """Come before Napoleon, which listens at the default priority."""
     app.connect("autodoc-process-docstring", process, priority=400)
+    app.connect("autodoc-process-signature", name_the_case)
     app.connect("autodoc-skip-member", skip)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

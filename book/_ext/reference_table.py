@@ -85,7 +85,10 @@ def citations(domain: BibtexDomain) -> dict[str, dict[str, str]]:
         no_link: Any = SphinxReferenceInfo._make("" for _ in SphinxReferenceInfo._fields)
         reference = [(citation.entry, citation.formatted_entry, no_link)]
         texts = {
-            name: str(format_references(domain.reference_style, role, reference))
+            # A space inside a name is a tag there.
+            name: str(format_references(domain.reference_style, role, reference)).replace(
+                "<nbsp>", "\N{NO-BREAK SPACE}"
+            )
             for name, role in (("authors", "author"), ("year", "year"))
         }
         found[citation.key] = {"page": page, "anchor": citation.citation_id, **texts}

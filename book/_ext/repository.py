@@ -11,12 +11,14 @@ import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import quote
+from urllib.parse import quote, urlencode
 
 GITHUB = "https://github.com"
 SOURCE_BRANCH = "main"
 # The publishing workflow pushes the exported notebooks to this branch (scripts/export_notebooks.py).
 NOTEBOOKS_BRANCH = "notebooks"
+# In .github/ISSUE_TEMPLATE.
+ERRORS_FORM = "error-in-the-book.yml"
 
 REMOTE = re.compile(
     r"(?:(?:https?://(?:[^@/\s]+@)?|git://|ssh://(?:git@)?)(?:www\.)?github\.com(?::\d+)?/|(?:git@)?github\.com:/?)"
@@ -58,7 +60,9 @@ class Repository:
         return f"{self.url}/edit/{SOURCE_BRANCH}/{quote(file)}"
 
     def new_issue(self, page: str) -> str:
-        return f"{self.url}/issues/new?title={quote(f'On the page {page}: ', safe='')}"
+        """Return the address of the form for errors, with the page filled in by the name of its field."""
+        fields = {"template": ERRORS_FORM, "title": f"On the page {page}: ", "page": page}
+        return f"{self.url}/issues/new?{urlencode(fields, quote_via=quote)}"
 
     def page(self, page: str, anchor: str = "") -> str:
         """Return the address of a page of the site, given by its name without a suffix."""

@@ -8,6 +8,7 @@ import sys
 from typing import Any
 
 from sphinx.application import Sphinx
+from sphinx.ext import autodoc
 from sphinx.ext.autodoc.mock import _MockModule
 
 
@@ -19,4 +20,6 @@ def setup(app: Sphinx) -> dict[str, Any]:
     torch: Any = _MockModule("torch")
     torch.Tensor = Tensor
     sys.modules["torch"] = torch
+    # A class whose base is a stand-in has its own arguments, and not the stand-in's.
+    autodoc._CLASS_NEW_BLACKLIST.append("sphinx.ext.autodoc.mock._MockObject.__new__")
     return {"parallel_read_safe": True, "parallel_write_safe": True}

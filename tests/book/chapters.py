@@ -24,7 +24,8 @@ DIRECTIVE = re.compile(r"\{[\w:-]+\}")
 def pages(root: Path = ROOT) -> list[Path]:
     """Return the sources of the pages that ``_toc.yml`` lists, as far as they exist."""
     toc = yaml.safe_load((root / "_toc.yml").read_text(encoding="utf-8"))
-    names = [toc["root"], *(page["file"] for part in toc["parts"] for page in part["chapters"])]
+    chapters = [chapter for part in toc["parts"] for chapter in part["chapters"]]
+    names = [toc["root"], *(page["file"] for chapter in chapters for page in (chapter, *chapter.get("sections", ())))]
     candidates = (root / f"{name}{suffix}" for name in names for suffix in (".ipynb", ".md"))
     return [path for path in candidates if path.exists()]
 

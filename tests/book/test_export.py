@@ -6,6 +6,7 @@ import os
 import re
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import nbformat
@@ -13,6 +14,7 @@ import pytest
 from myst_parser.config.main import MdParserConfig
 from myst_parser.mdit_to_docutils.base import DocutilsRenderer
 from myst_parser.parsers.mdit import create_md_parser
+from nbformat import NotebookNode
 
 from tests.book.chapters import ROOT, notebooks, read
 from tests.book.sample import build, notebook, write_sample
@@ -21,7 +23,9 @@ for folder in ("scripts", "book/_ext"):
     sys.path.insert(0, str(ROOT / folder))
 
 import export_notebooks  # noqa: E402
-from export_notebooks import ExportError, binder_environment, export, install_cell, plain_notebook  # noqa: E402
+from copy_notebooks import copy_new  # noqa: E402
+from export_notebooks import ExportError, binder_environment, export, plain_notebook, wheel_for  # noqa: E402
+from install_cell import install_cell, needed_modules  # noqa: E402
 from plain_markdown import Book, UnknownConstructError, plain  # noqa: E402
 from repository import Repository, find_repository  # noqa: E402
 
@@ -37,6 +41,7 @@ def sample(tmp_path_factory: pytest.TempPathFactory) -> Path:
     result = build(folder)
     assert result.returncode == 0, result.stderr
     (folder / "environment.yml").write_text(ENVIRONMENT)
+    (folder / "pyproject.toml").write_text("[project.optional-dependencies]\n[tool.uv]\nconstraint-dependencies = []\n")
     (folder / "LICENSE").write_text("a license\n")
     return folder
 
@@ -214,44 +219,132 @@ def test_a_refused_export_leaves_the_last_one(sample: Path, wheel_at_hand: None)
     [
         (FORK, f"https://raw.githubusercontent.com/bo/fork/notebooks/{WHEEL}"),
         (find_repository(Path(), {"GITHUB_REPOSITORY": "ann/course"}), "https://raw.githubusercontent.com/ann/course/"),
-        (None, f'"../../{WHEEL}"'),
+        (None, f"../../{WHEEL}"),
     ],
 )
 def test_the_first_cell_installs_the_same_repositorys_wheel(repository: Repository | None, wheel: str) -> None:
-    cell = install_cell("book/1_one/2_first.ipynb", WHEEL, repository)
-    assert wheel in cell.source
-    assert "--upgrade" not in cell.source
-    assert "[" not in cell.source.split("wheel = ")[1].split("\n")[0], "the core alone, no extras"
+    assert wheel_for("book/1_one/2_first.ipynb", WHEEL, repository).startswith(wheel)
 
 
-def run_install_cell(folder: Path, present: bool) -> list[str]:
-    """Run the first cell with a pip that only notes its arguments; return them."""
+@pytest.mark.parametrize(
+    ("code", "modules"),
+    [
+        ("import numpy as np\nfrom bncourse.reference import batch_norm", set()),
+        ("import matplotlib.pyplot as plt\nfrom sklearn.datasets import load_digits", {"matplotlib", "sklearn"}),
+        ("from bncourse import layers", {"torch"}),
+        ("from bncourse.kernels import floor", {"torch"}),
+        ("import triton.language as tl", {"torch", "triton"}),
+        ('if find_spec("onnxruntime"):\n    pass', {"onnxruntime"}),
+        ("from bncourse import lab", {"torch", "filelock", "joblib", "matplotlib", "pandas", "pooch"}),
+        ("from bncourse.experiments import depth", {"torch", "scipy", "sklearn", "tqdm"}),
+        ("import bncourse.clinic", {"torch"}),
+        ("from bncourse.exercises import laboratory", set()),
+    ],
+)
+def test_what_a_notebook_needs_is_read_from_its_code(code: str, modules: set[str], tmp_path: Path) -> None:
+    """Catches a chapter that Colab cannot run: its image has no Triton without a GPU, and no ONNX."""
+    path = tmp_path / "a.ipynb"
+    nbformat.write(nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(code)]), path)
+    needed = needed_modules(read(path), ROOT / "pyproject.toml")
+    assert modules <= set(needed)
+    assert modules or not needed
+    assert all(
+        requirement.startswith(module.replace("sklearn", "scikit-learn")) for module, requirement in needed.items()
+    )
+
+
+@pytest.mark.parametrize("path", notebooks(), ids=lambda path: path.relative_to(ROOT).as_posix())
+def test_each_import_of_a_chapter_is_installed_by_its_first_cell(path: Path) -> None:
+    """Catches a library that a chapter imports and no extra of the package brings."""
+    notebook = read(path)
+    needed = {*needed_modules(notebook, ROOT / "pyproject.toml"), *sys.stdlib_module_names, "bncourse", "numpy"}
+    imported = {
+        name
+        for cell in notebook.cells
+        if cell.cell_type == "code"
+        for name in re.findall(r"^ *(?:import|from) +(\w+)", cell.source, re.MULTILINE)
+    }
+    missing = {name for name in imported - needed if find_spec(name)}  # what is not found, the chapter itself writes
+    assert missing <= {"functorch"}, "no extra in pyproject.toml brings it"  # functorch comes with torch
+
+
+def test_torch_and_triton_are_installed_as_the_pair_that_is_locked(tmp_path: Path) -> None:
+    """Catches the newest Triton, which compiles chapter 3.5's kernels to other instructions than the book shows."""
+    path = tmp_path / "a.ipynb"
+    nbformat.write(nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell("import triton")]), path)
+    needed = needed_modules(read(path), ROOT / "pyproject.toml")
+    lock = (ROOT / "requirements.lock").read_text(encoding="utf-8")
+    for name in ("torch", "triton"):
+        pinned, _, marker = needed[name].partition("; ")
+        assert re.search(rf"^{re.escape(pinned)}\b", lock, re.MULTILINE)
+        assert marker == ('sys_platform == "linux"' if name == "triton" else "")
+
+
+def run_install_cell(folder: Path, cell: NotebookNode) -> dict[str, str]:
+    """Run the first cell beside NumPy 2.1.0 with a pip that only notes its arguments; return what it noted."""
     (folder / "log.py").write_text(
-        "import json, subprocess\n"
-        "def run(command, check): json.dump(command, open('called.json', 'w'))\n"
+        "import json, pathlib, subprocess\n"
+        "def run(command, capture_output, text):\n"
+        "    if 'list' in command:\n"
+        "        return subprocess.CompletedProcess(command, 0, 'numpy==2.1.0\\nodd===1.0-of-ours\\n', '')\n"
+        "    constraint = pathlib.Path(command[command.index('--constraint') + 1]).read_text()\n"
+        "    json.dump({'command': ' '.join(command), 'constraint': constraint}, open('called.json', 'w'))\n"
+        "    return subprocess.CompletedProcess(command, 0, '', '')\n"
         "subprocess.run = run\n"
     )
     (folder / "numpy.py").touch()
-    if present:
-        (folder / "bncourse.py").touch()
-    information = folder / "numpy-2.1.0.dist-info"
-    information.mkdir()
-    (information / "METADATA").write_text("Metadata-Version: 2.1\nName: numpy\nVersion: 2.1.0\n")
-    source = "import log\n" + install_cell("book/a.ipynb", WHEEL, FORK).source
-    command = [sys.executable, "-S", "-c", source]  # -S: what is installed on this machine is not seen
-    environment = {"PATH": os.environ["PATH"], "PYTHONPATH": str(folder)}
-    subprocess.run(command, cwd=folder, check=True, env=environment)
+    command = [sys.executable, "-S", "-c", f"import log\n{cell.source}"]  # -S: what is installed here is not seen
+    subprocess.run(command, cwd=folder, check=True, env={"PATH": os.environ["PATH"], "PYTHONPATH": str(folder)})
     called = folder / "called.json"
-    return list(json.loads(called.read_text())) if called.exists() else []
+    return dict(json.loads(called.read_text())) if called.exists() else {}
 
 
-def test_the_first_cell_keeps_numpy_and_installs_only_what_is_missing(tmp_path: Path) -> None:
-    (tmp_path / "without").mkdir()
-    (tmp_path / "with").mkdir()
-    arguments = run_install_cell(tmp_path / "without", present=False)
-    assert arguments[1:4] == ["-m", "pip", "install"]
-    assert arguments[-2:] == [FORK.exported(WHEEL), "numpy==2.1.0"]
-    assert run_install_cell(tmp_path / "with", present=True) == []
+def test_the_first_cell_installs_only_what_is_missing_and_keeps_what_is_there(tmp_path: Path) -> None:
+    """Catches an install that replaces NumPy under the running kernel, and one that runs for nothing."""
+    cell = install_cell({"bncourse": FORK.exported(WHEEL), "numpy": "numpy>=3", "triton": "triton>=3.6,<4"})
+    noted = run_install_cell(tmp_path, cell)
+    assert noted["command"].endswith(f"{FORK.exported(WHEEL)} triton>=3.6,<4")
+    assert "upgrade" not in noted["command"]
+    assert noted["constraint"] == "numpy==2.1.0\nodd===1.0-of-ours\n"
+    (tmp_path / "called.json").unlink()
+    for module in ("bncourse", "triton"):
+        (tmp_path / f"{module}.py").touch()
+    assert run_install_cell(tmp_path, cell) == {}
+
+
+def test_without_a_network_the_first_cell_says_so(tmp_path: Path) -> None:
+    """Catches a traceback of subprocess, which tells a learner nothing; pip itself runs."""
+    cell = install_cell({"nowhere_at_all": "nowhere-at-all>=1"})
+    nobody = {"PIP_INDEX_URL": "http://127.0.0.1:9/simple", "PIP_RETRIES": "0", "PIP_CONFIG_FILE": os.devnull}
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("PIP_")}
+    result = subprocess.run(
+        [sys.executable, "-c", cell.source],
+        cwd=tmp_path,
+        env=kept | nobody,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert result.returncode == 1
+    assert "RuntimeError: What this notebook needs was not installed. Is there a connection" in result.stderr
+    assert "No matching distribution found for nowhere-at-all" in result.stderr
+    assert "CalledProcessError" not in result.stderr
+
+
+def test_a_readers_own_copies_stay(tmp_path: Path) -> None:
+    """Catches a `make notebooks` that throws away what a learner wrote."""
+    source, target = tmp_path / "book", tmp_path / "notebooks"
+    exported = nbformat.v4.new_notebook(cells=[install_cell({}), nbformat.v4.new_code_cell("1 + 1")])
+    for name in ("setup.ipynb", "1_one/exercises.ipynb"):
+        (source / name).parent.mkdir(parents=True, exist_ok=True)
+        nbformat.write(exported, source / name)
+    assert copy_new(source, target) == (2, 0)
+    assert [cell.source for cell in read(target / "setup.ipynb").cells] == ["1 + 1"], "everything is installed"
+    (target / "1_one/exercises.ipynb").write_text("my answer")
+    nbformat.write(exported, source / "2_second.ipynb")
+    assert copy_new(source, target) == (1, 2)
+    assert (target / "1_one/exercises.ipynb").read_text() == "my answer"
+    assert sorted(path.name for path in target.rglob("*.*")) == ["2_second.ipynb", "exercises.ipynb", "setup.ipynb"]
 
 
 @pytest.mark.parametrize(
@@ -288,6 +381,13 @@ def test_every_chapter_has_a_plain_form(path: Path, built_book: Path) -> None:
             assert myst_constructs(cell.source) == [], cell.id
             for link in re.findall(r"\]\(([^)]*)\)", re.sub(r"`[^`]*`", "", cell.source)):
                 assert link.startswith(("https://", "http://", "mailto:")), link
+            # What a folded text's title holds is HTML, where only mathematics is typeset; other tags nobody knows.
+            for title in re.findall(r"<summary>(.*?)</summary>", cell.source):
+                assert not re.search(r"[`*]|\]\(", re.sub(r"\$[^$]*\$", "", title)), title
+            tags = re.findall(r"<(/?[a-z]+)", re.sub(r"```.*?```|`[^`]*`|\$[^$]*\$", "", cell.source, flags=re.DOTALL))
+            assert {tag.strip("/") for tag in tags} <= {"details", "summary"}, cell.id
+            # Colab does not typeset mathematics that follows a link without a space.
+            assert not re.search(r"\]\([^)]*\)\$", cell.source), cell.id
 
 
 def test_unknown_constructs_are_errors_of_their_own() -> None:

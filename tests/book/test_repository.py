@@ -3,8 +3,10 @@
 import subprocess
 import sys
 from pathlib import Path
+from urllib.parse import parse_qsl, urlsplit
 
 import pytest
+import yaml
 
 from tests.book.chapters import ROOT
 
@@ -86,6 +88,17 @@ def test_the_site_is_where_the_publishing_step_says(tmp_path: Path) -> None:
     owners_site = find_repository(tmp_path, {"GITHUB_REPOSITORY": "Ann/ann.github.io"})
     assert owners_site is not None
     assert owners_site.site == "https://ann.github.io"
+
+
+def test_the_form_for_errors_is_opened_with_the_page_filled_in() -> None:
+    """Catches a form or a field that was renamed: GitHub ignores what it does not know."""
+    address = urlsplit(Repository("ann", "course", "https://ann.github.io/course").new_issue("book/1_one/2_two"))
+    assert (address.netloc, address.path) == ("github.com", "/ann/course/issues/new")
+    query = dict(parse_qsl(address.query, strict_parsing=True))
+    form = yaml.safe_load((ROOT / ".github" / "ISSUE_TEMPLATE" / query.pop("template")).read_text(encoding="utf-8"))
+    assert query.pop("page") == "book/1_one/2_two"
+    assert query.keys() == {"title"}
+    assert "page" in {field["id"] for field in form["body"]}
 
 
 def test_colab_and_binder_open_the_exported_branch() -> None:

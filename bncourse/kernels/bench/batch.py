@@ -53,7 +53,13 @@ class Batch:
 
 @dataclass(frozen=True)
 class Answer:
-    """What one call gives, in float64, and which values are too close to the ReLU's edge to be compared."""
+    """What one call gives, in float64, and which values are too close to the ReLU's edge to be compared.
+
+    Attributes
+    ----------
+    y, gradients, running_mean, running_var : of the call.
+    undecided : where the ReLU's input is next to 0; None where there is no ReLU.
+    """
 
     y: Tensor
     gradients: list[Tensor]
@@ -63,7 +69,14 @@ class Answer:
 
 
 def make_batch(case: Case, device: torch.device, seed: int = 0) -> Batch:
-    """Random data with another mean, spread, weight and bias in each channel."""
+    """Random data with another mean, spread, weight and bias in each channel.
+
+    Parameters
+    ----------
+    case : of the suite.
+    device : to make it on.
+    seed : of the random numbers.
+    """
     generator = torch.Generator(device).manual_seed(seed)
     dtype = getattr(torch, case.dtype)
     channels = case.shape[1]
@@ -98,7 +111,12 @@ def make_batch(case: Case, device: torch.device, seed: int = 0) -> Batch:
 
 
 def answer(batch: Batch) -> Answer:
-    """Batch norm of the batch and its gradients in float64, by the formulas of chapter 2.2."""
+    """Batch norm of the batch and its gradients in float64, by the formulas of chapter 2.2.
+
+    Parameters
+    ----------
+    batch : of :func:`make_batch`.
+    """
     with torch.no_grad():
         x = batch.x.double()
         axes = [axis for axis in range(x.ndim) if axis != 1]

@@ -79,6 +79,12 @@ def measure(
 def check(function: Function, batch: Batch, right: Answer) -> dict[str, float]:
     """Relative errors of one call, its gradients and the running statistics.
 
+    Parameters
+    ----------
+    function : a peer's, made for this case.
+    batch : to call it on.
+    right : what :func:`~bncourse.kernels.bench.batch.answer` says of the batch.
+
     Raises
     ------
     WrongError : if one exceeds what two roundings to the dtype, and sums in float32, explain.

@@ -32,6 +32,7 @@ class Peer:
     make : the function for a case, not yet compiled.
     missing : what keeps it from running on this device, in words; empty where nothing does.
     takes : whether it is made for such a case.
+    name : by which results name it.
     """
 
     name: str
@@ -189,3 +190,4 @@ PEERS = (
         lambda case: case.dtype == "float16" and case.format == "channels_last" and len(case.shape) == 4,
     ),
 )
+"""Who races."""

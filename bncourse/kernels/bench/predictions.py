@@ -25,7 +25,13 @@ UNFUSED = ("PyTorch", "PyTorch native", "cuDNN")
 
 
 class Found(NamedTuple):
-    """What the rows say: whether the prediction held, and the number behind it."""
+    """What the rows say: whether the prediction held, and the number behind it.
+
+    Attributes
+    ----------
+    held : whether it did.
+    number : in words.
+    """
 
     held: bool
     number: str
@@ -45,7 +51,12 @@ class Prediction(NamedTuple):
 
 
 def verdicts(record: results.Record | None) -> Iterator[str]:
-    """Every prediction with what the record says to it, two lines each."""
+    """Every prediction with what the record says to it, two lines each.
+
+    Parameters
+    ----------
+    record : of the race, or None.
+    """
     for number, prediction in enumerate(PREDICTIONS, start=1):
         yield f"{number}. {prediction.says}"
         if record is None:

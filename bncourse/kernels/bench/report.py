@@ -84,7 +84,12 @@ def summary(rows: Sequence[Row]) -> Iterator[str]:
 
 
 def geometric_mean(values: Iterable[float]) -> float:
-    """The mean of ratios: of 2 and 1/2 it is 1. NaN for none."""
+    """The mean of ratios: of 2 and 1/2 it is 1. NaN for none.
+
+    Parameters
+    ----------
+    values : positive numbers.
+    """
     logarithms = [math.log(value) for value in values]
     return math.exp(statistics.fmean(logarithms)) if logarithms else math.nan
 

@@ -58,7 +58,12 @@ def recorded(folder: Path | None = None) -> results.Record | None:
 
 
 def origin(record: results.Record | None) -> Iterator[str]:
-    """Where the numbers come from, or that there are none."""
+    """Where the numbers come from, or that there are none.
+
+    Parameters
+    ----------
+    record : of the race, or None.
+    """
     if record is None:
         yield "Device measurements are not recorded yet."
         yield f"On a machine with an NVIDIA GPU, `{COMMAND}` makes them."
@@ -79,7 +84,13 @@ def origin(record: results.Record | None) -> Iterator[str]:
 
 
 def standings(rows: Sequence[Row], dtype: str, fusion: str) -> list[Standing]:
-    """Every shape and format that was measured in this dtype and with this fusion, in the suite's order."""
+    """Every shape and format that was measured in this dtype and with this fusion, in the suite's order.
+
+    Parameters
+    ----------
+    rows : of a record.
+    dtype, fusion : which of them.
+    """
     chosen = [row for row in rows if (row["dtype"], row["fusion"]) == (dtype, fusion)]
     order = {shape: place for place, shape in enumerate(SHAPES)}
     chosen.sort(key=lambda row: order.get(tuple(row["shape"]), len(order)))
@@ -87,7 +98,12 @@ def standings(rows: Sequence[Row], dtype: str, fusion: str) -> list[Standing]:
 
 
 def table(rows: Sequence[Row], dtype: str, fusion: str) -> Iterator[str]:
-    """Standings as lines: percent of a copy's speed, and how many times as fast as the best other one."""
+    """Standings as lines: percent of a copy's speed, and how many times as fast as the best other one.
+
+    Parameters
+    ----------
+    rows, dtype, fusion : as in :func:`standings`.
+    """
     found = standings(rows, dtype, fusion)
     if not found:
         yield f"{dtype}{fusion}: not measured"

@@ -30,6 +30,7 @@ SHAPES: tuple[Shape, ...] = (
     (8, 16, 4, 4),
     (8, 64, 16, 56, 56),
 )
+"""Shapes of the suite, those that matter most first."""
 QUICK_SHAPES: tuple[Shape, ...] = ((256, 256, 56, 56), (32, 512, 28, 28), (32, 2048, 7, 7), (8192, 1024))
 DTYPES = ("bfloat16", "float32", "float16")
 FORMATS = ("channels_first", "channels_last")
@@ -57,6 +58,7 @@ class Case:
     shape : (N, C) or (N, C, *spatial).
     format : how an image lies in memory; vectors are ``channels_first``, which is all the same for them.
     fusion : what follows batch norm: nothing, ``+relu`` or ``+add+relu``.
+    dtype : of the batch.
     """
 
     shape: Shape
@@ -77,7 +79,12 @@ class Case:
 def cases(
     shapes: Sequence[Shape] = SHAPES, dtypes: Sequence[str] = DTYPES, fusions: Sequence[str] = FUSIONS
 ) -> list[Case]:
-    """Every case of these, half precision first: a run that is cut short loses what matters least."""
+    """Every case of these, half precision first: a run that is cut short loses what matters least.
+
+    Parameters
+    ----------
+    shapes, dtypes, fusions : every combination of these is a case, in both memory formats where there are two.
+    """
     return [
         Case(shape, layout, dtype, fusion)
         for dtype in dtypes

@@ -117,6 +117,11 @@ def rotation(nbytes: int, l2: int) -> int | None:
     """How many sets of data of so many bytes it takes to find none in the cache: at least two, at least twice its size.
 
     None where that would be more than ``MAX_SETS``: data that small stays in the cache.
+
+    Parameters
+    ----------
+    nbytes : of one set of data.
+    l2 : bytes of the GPU's second cache.
     """
     sets = max(2, math.ceil(2 * l2 / max(nbytes, 1)))
     return sets if sets <= MAX_SETS else None
@@ -129,7 +134,13 @@ def repeats(sets: int, nbytes: int) -> int:
 
 
 def race(plans: dict[str, Plan], rounds: int) -> dict[str, list[float]]:
-    """Run all plans in every round, each time beginning with another one: what drifts, drifts for all."""
+    """Run all plans in every round, each time beginning with another one: what drifts, drifts for all.
+
+    Parameters
+    ----------
+    plans : what to time, by name.
+    rounds : how often.
+    """
     times: dict[str, list[float]] = {name: [] for name in plans}
     names = list(plans)
     for turn in range(rounds):
@@ -140,7 +151,12 @@ def race(plans: dict[str, Plan], rounds: int) -> dict[str, list[float]]:
 
 
 def quartiles(values: Sequence[float]) -> list[float]:
-    """The lower quartile, the median and the upper quartile, in microseconds to the nanosecond."""
+    """The lower quartile, the median and the upper quartile, in microseconds to the nanosecond.
+
+    Parameters
+    ----------
+    values : times in microseconds.
+    """
     if len(values) == 1:
         return [round(values[0], 3)] * 3
     low, middle, high = statistics.quantiles(values, n=4, method="inclusive")

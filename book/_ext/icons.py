@@ -1,8 +1,8 @@
 """Sphinx extension: the site serves the icons that its pages show, out of the two thousand that its theme brings.
 
-The theme draws icons by a script of 1.5 MB. After each build it is written anew from the theme's own file, with the icons
-that any page or script of the site names. All pages are read, not only those just built, so that an icon is never missing
-after a build of one page.
+The theme draws icons by a script of 1.5 MB. After each build it is written anew from the theme's own file, with the
+icons that any page or script of the site names. All pages are read, not only those just built, so that an icon is never
+missing after a build of one page.
 
 The theme's style sheet has a rule for each icon as well, by which a browser fetches two fonts, 270 kB, and shows their
 letters until the script has run and draws over them. These rules are left out: the buttons that icons stand on need

@@ -67,8 +67,12 @@ def group(label: str, tooltip: str, icon: str, buttons: list[dict[str, Any]]) ->
 
 
 def read_repository(app: Sphinx, config: Config) -> None:
-    """Keep the answer as a configuration value: where it changes, Sphinx writes every page again."""
-    config.book_repository = find_repository(Path(app.srcdir))
+    """Keep the answer as a configuration value: where it changes, Sphinx writes every page again.
+
+    A page of a site whose address is known names it as the one for search engines to keep.
+    """
+    config.book_repository = repository = find_repository(Path(app.srcdir))
+    config.html_baseurl = f"{repository.site}/" if repository else ""
 
 
 def setup(app: Sphinx) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 Sphinx's search lists the objects of each domain, as it does the package's functions. Terms, claims and exercises become
 objects of a domain of their own; their names and places are those that Sphinx has collected for references.
-``search_scorer.js`` puts first what has the words of the query in its name.
+``search_scorer.js`` puts first what has the words of the query in its name, ``search.mjs`` shows words of a page's text.
 """
 
 import re
@@ -57,8 +57,10 @@ def drop_entries(app: Sphinx, doctree: nodes.document, page: str) -> None:
             entry.parent.remove(entry)
 
 
-def add_styles(app: Sphinx, page: str, template: str, context: dict[str, Any], doctree: nodes.document | None) -> None:
+def add_files(app: Sphinx, page: str, template: str, context: dict[str, Any], doctree: nodes.document | None) -> None:
+    """Load on the page of the results what changes how they look."""
     if page == "search":
+        app.add_js_file("search.mjs", type="module")
         app.add_css_file("search.css")
 
 
@@ -70,5 +72,5 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.add_domain(Named)
     app.connect("config-inited", set_scorer)
     app.connect("doctree-resolved", drop_entries)
-    app.connect("html-page-context", add_styles)
+    app.connect("html-page-context", add_files)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -3,8 +3,8 @@
 Three budgets, each for a reader whom it would otherwise cost something:
 
 - A first visit to the first page: 250 kB. At the 1.6 Mbit/s on which Lighthouse measures a slow phone that is little
-  more than a second, and everything but the page itself is then kept for the other pages. It was 1.0 MB with the theme's icons,
-  the index of the search and MathJax, none of which the page uses.
+  more than a second, and everything but the page itself is then kept for the other pages. It was 1.0 MB with the
+  theme's icons, the index of the search and MathJax, none of which the page uses.
 - A first visit to a chapter: 1.2 MB, six seconds there. MathJax is 0.4 MB of it and comes once; the rest is figures.
 - The HTML of a page, compressed: 40 kB, as nothing of it is kept for the next page; 100 kB for a page of the API,
   in which a reader looks up one name.

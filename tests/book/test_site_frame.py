@@ -151,8 +151,10 @@ def known(tmp_path: Path) -> Path:
 
 
 def test_a_link_to_a_fork_shows_the_forks_site(known: Path) -> None:
-    page = properties((known / "book/1_one/2_first.html").read_text(encoding="utf-8"))
+    text = (known / "book/1_one/2_first.html").read_text(encoding="utf-8")
+    page = properties(text)
     assert page["og:url"] == "https://bo.github.io/fork/book/1_one/2_first.html"
+    assert f'<link rel="canonical" href="{page["og:url"]}" />' in text
     assert page["og:image"] == "https://bo.github.io/fork/_static/social.png"
     assert page["og:title"] == "1.2 The first chapter"
     assert page["og:site_name"] == "Batch Normalization"

@@ -71,3 +71,16 @@ def test_the_results_can_be_read_in_both_themes(theme: str, browser: Browser, ad
     page.close()
     assert len(colours) > 10
     assert [pair for pair in colours if contrast(pair) < 4.5] == []
+
+
+def test_a_result_shows_words_of_the_text(browser: Browser, address: str) -> None:
+    """Catches results that show the title once more, and the list of contents that is meant for print."""
+    page = browser.new_page()
+    results(page, address, "ghost batch")
+    result = page.locator("#search-results li", has_text="5.2 Ghost batches").first
+    expect(result.locator("p.context")).to_contain_text("ghost")
+    shown = result.locator("p.context").text_content() or ""
+    page.close()
+    assert len(shown) > 100
+    assert "5.2 Ghost" not in shown
+    assert "Contents" not in shown

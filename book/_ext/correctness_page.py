@@ -48,7 +48,10 @@ def counts(root: Path, pages: set[str]) -> Iterator[tuple[str, int]]:
     listed = states()
     yield "claims in the ledger", len(listed)
     yield "of them with a recorded verdict", sum(state.answer != NOT_RUN for state in listed)
-    yield "seeds at least, where chance has a part", min(state.claim.seeds for state in listed if state.claim.seeds)
+    yield (
+        "fewest seeds of a claim that chance has a part in",
+        min(state.claim.seeds for state in listed if state.claim.seeds),
+    )
     exercises = list_exercises()
     yield "exercises", len(exercises)
     yield "mistakes that their graders name", sum(len(exercise.faults) for exercise in exercises)

@@ -2,7 +2,8 @@
 
 Sphinx's search lists the objects of each domain, as it does the package's functions. Terms, claims and exercises become
 objects of a domain of their own; their names and places are those that Sphinx has collected for references.
-``search_scorer.js`` puts first what has the words of the query in its name, ``search.mjs`` shows words of a page's text.
+``search_scorer.js`` puts first what has the words of the query in its name; ``search.mjs`` makes the results show the
+text of a page.
 """
 
 import re

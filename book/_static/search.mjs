@@ -1,5 +1,5 @@
-/* What the search shows of a page: words of its text, not of its title or of its contents for print, where each word of a title
-   stands before the text. */
+/* What the search shows of a page: words of its text. A word of the title would be found in the title first, or in the
+   contents that are meant for print. */
 const shown = Search.htmlToText;
 
 Search.htmlToText = (html, anchor) => {

@@ -9,6 +9,8 @@ import sys
 from pathlib import Path
 
 import pytest
+from docutils import nodes
+from docutils.utils import new_document
 
 from tests.book.chapters import ROOT
 from tests.book.links import broken_links, outside_requests
@@ -20,6 +22,7 @@ from chapter_numbers import chapter_number
 from docstring_sections import separate
 from floor_tables import tables
 from inline_scripts import drop_repeated
+from unbroken import bind_percent, keep_together
 
 # What the extra [book] does not bring.
 NOT_FOR_THE_BOOK = ("torch", "triton", "matplotlib", "sklearn", "scipy", "pandas", "joblib", "tqdm", "nbval")
@@ -196,3 +199,18 @@ def test_an_inline_script_stands_once() -> None:
     context = {"script_files": [one, linked[0], same, linked[1], other]}
     drop_repeated(None, "page", "template", context, None)  # type: ignore[arg-type]
     assert context["script_files"] == [one, *linked, other]
+
+
+def test_a_formula_keeps_the_signs_that_touch_it() -> None:
+    formula = r'<span class="math notranslate">\(x\)</span>'
+    text = f"<p>Of {formula}, ({formula}) and {formula} no.</p>"
+    kept = '<span class="unbroken">'
+    assert keep_together(text) == f"<p>Of {kept}{formula},</span> {kept}({formula})</span> and {formula} no.</p>"
+
+
+def test_a_percent_sign_keeps_its_number_but_not_in_code() -> None:
+    document = new_document("page")
+    document += nodes.paragraph("", "", nodes.Text("95 % of it, "), nodes.literal("", "95 % 2"))
+    document += nodes.literal_block("", "7 % 2")
+    bind_percent(None, document)
+    assert document.astext() == "95\N{NO-BREAK SPACE}% of it, 95 % 2\n\n7 % 2"

@@ -26,19 +26,22 @@ def write_page(app: Sphinx, page: str, source: list[str]) -> None:
     if page != PAGE:
         return
     listed = states()
-    source[0] = source[0].replace(OVERVIEW, "\n".join(overview(listed)))
+    source[0] = source[0].replace(OVERVIEW, "\n".join(overview(listed, app.env)))
     source[0] = source[0].replace(SOURCES, "\n".join(articles()))
     source[0] = source[0].replace(ENTRIES, "\n".join(line for state in listed for line in entry(state, app.env)))
 
 
-def overview(listed: list[State]) -> Iterator[str]:
+def overview(listed: list[State], env: BuildEnvironment) -> Iterator[str]:
     """Yield the table of all claims."""
+    yield ":::{table}\n:class: claim-overview\n"
     yield "| claim | what is said | verdict | chapter |"
     yield "|---|---|---|---|"
     for state in listed:
         claim = state.claim
-        cells = (f"{{ref}}`{claim.id} <{label(claim)}>`", claim.statement, state.answer, claim.chapter)
+        chapter = link(claim, env, text=claim.chapter)
+        cells = (f"{{ref}}`{claim.id} <{label(claim)}>`", claim.statement, state.answer, chapter)
         yield f"| {' | '.join(cells)} |"
+    yield ":::"
 
 
 def articles() -> Iterator[str]:
@@ -73,7 +76,7 @@ def parts(state: State, env: BuildEnvironment) -> Iterator[tuple[str, str]]:
     yield "Estimand", claim.estimand
     yield "Smallest effect of interest", claim.smallest
     yield "Rule", f"{claim.rule} As code: `bncourse.experiments.{claim.experiment}`."
-    yield "Chapter", chapter(claim, env)
+    yield "Chapter", link(claim, env)
     yield "Command", f"`{claim.command}`"
     source = state.provenance
     if source:
@@ -92,12 +95,12 @@ def correction(state: State) -> str:
     return f"after Holm’s correction at {LEVEL:g}: {stands} ({p})"
 
 
-def chapter(claim: Claim, env: BuildEnvironment) -> str:
-    """Link to the claim's chapter, or name it where the book does not have it yet."""
+def link(claim: Claim, env: BuildEnvironment, text: str = "") -> str:
+    """Link to the claim's chapter by its title or another text, or name it where the book does not have it yet."""
     part, number = claim.chapter.split(".")
     pattern = re.compile(rf"book/{part}_\w+/{number}_\w+")
     page = next(filter(pattern.fullmatch, sorted(env.found_docs)), None)
-    return f"{{doc}}`/{page}`" if page else claim.chapter
+    return (f"{{doc}}`{text} </{page}>`" if text else f"{{doc}}`/{page}`") if page else claim.chapter
 
 
 def label(claim: Claim) -> str:

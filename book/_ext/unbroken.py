@@ -1,7 +1,7 @@
 """Sphinx extension: no line of the text breaks where a reader would stumble.
 
-Browsers take a typeset formula for a box, and may break the line between it and the comma behind it; and a percent sign
-stands apart from its number by a space.
+Browsers take a typeset formula for a box, and may break the line between it and the comma behind it; and spaces stand
+between a number's thousands and before its percent sign.
 """
 
 import re
@@ -12,7 +12,7 @@ from sphinx.application import Sphinx
 
 FORMULA = re.compile(r'\(?<span class="math[^>]*>[^<]*</span>[,.;:?!)’”]+|\(<span class="math[^>]*>[^<]*</span>')
 
-PERCENT = re.compile(r"(?<=\d) (?=%)")
+NUMBER = re.compile(r"(?<=\d) (?=%|\d{3}(?!\d))")
 
 
 def keep_together(text: str) -> str:
@@ -26,14 +26,14 @@ def rewrite(app: Sphinx, page: str, template: str, context: dict[str, Any], doct
         context["body"] = keep_together(context["body"])
 
 
-def bind_percent(app: Sphinx, doctree: nodes.document) -> None:
-    """Put a space that does not break between a number of the text and its percent sign."""
+def bind_numbers(app: Sphinx, doctree: nodes.document) -> None:
+    """Put spaces that do not break into the numbers of the text."""
     for text in list(doctree.findall(nodes.Text)):
-        if PERCENT.search(text) and not isinstance(text.parent, nodes.literal | nodes.FixedTextElement | nodes.raw):
-            text.parent.replace(text, nodes.Text(PERCENT.sub("\N{NO-BREAK SPACE}", text)))
+        if NUMBER.search(text) and not isinstance(text.parent, nodes.literal | nodes.FixedTextElement | nodes.raw):
+            text.parent.replace(text, nodes.Text(NUMBER.sub("\N{NO-BREAK SPACE}", text)))
 
 
 def setup(app: Sphinx) -> dict[str, Any]:
-    app.connect("doctree-read", bind_percent)
+    app.connect("doctree-read", bind_numbers)
     app.connect("html-page-context", rewrite)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -17,7 +17,7 @@ from tests.book.chapters import ROOT, notebooks, read
 PAGES = ROOT / "book" / "appendix" / "api"
 PUBLIC = ("clinic", "exercises", "kernels", "lab", "layers", "ledger", "reference")
 ENTRY = re.compile(r"^(?P<names>\*{0,2}\w+(?:, \*{0,2}\w+)*) :", re.MULTILINE)
-ELSEWHERE = re.compile(r"[Pp]arameters\b[^.]*\b(?:those of|as in)\b")
+ELSEWHERE = re.compile(r"\bparameters\b[^.]*\b(?:those of|as in)\b", re.IGNORECASE)
 
 # Whose docstrings name no parameters, and why.
 WITHOUT_PARAMETERS = {

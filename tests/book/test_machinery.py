@@ -22,7 +22,7 @@ from chapter_numbers import chapter_number
 from docstring_sections import separate
 from floor_tables import tables
 from inline_scripts import drop_repeated
-from unbroken import bind_percent, keep_together
+from unbroken import bind_numbers, keep_together
 
 # What the extra [book] does not bring.
 NOT_FOR_THE_BOOK = ("torch", "triton", "matplotlib", "sklearn", "scipy", "pandas", "joblib", "tqdm", "nbval")
@@ -208,9 +208,9 @@ def test_a_formula_keeps_the_signs_that_touch_it() -> None:
     assert keep_together(text) == f"<p>Of {kept}{formula},</span> {kept}({formula})</span> and {formula} no.</p>"
 
 
-def test_a_percent_sign_keeps_its_number_but_not_in_code() -> None:
+def test_a_number_is_not_broken_but_in_code_it_is_left_alone() -> None:
     document = new_document("page")
-    document += nodes.paragraph("", "", nodes.Text("95 % of it, "), nodes.literal("", "95 % 2"))
+    document += nodes.paragraph("", "", nodes.Text("95 % of 65 536 in 2 16, "), nodes.literal("", "95 % 2"))
     document += nodes.literal_block("", "7 % 2")
-    bind_percent(None, document)
-    assert document.astext() == "95\N{NO-BREAK SPACE}% of it, 95 % 2\n\n7 % 2"
+    bind_numbers(None, document)
+    assert document.astext() == "95\N{NO-BREAK SPACE}% of 65\N{NO-BREAK SPACE}536 in 2 16, 95 % 2\n\n7 % 2"

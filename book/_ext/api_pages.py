@@ -97,7 +97,15 @@ def read_again(app: Sphinx, env: BuildEnvironment, added: set[str], changed: set
     return [page for page in env.found_docs if page.startswith(FOLDER)] if newest > known else []
 
 
+def leave_out_settings(
+    app: Sphinx, what: str, name: str, subject: object, options: object, signature: str | None, returns: str | None
+) -> tuple[str, None] | None:
+    """Name an experiment's settings without their values, which are most of the page's weight and stand in its record."""
+    return ("", None) if what == "class" and name.startswith("bncourse.experiments.") else None
+
+
 def setup(app: Sphinx) -> dict[str, Any]:
     app.connect("source-read", write_lists)
     app.connect("env-get-outdated", read_again)
+    app.connect("autodoc-process-signature", leave_out_settings)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

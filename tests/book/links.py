@@ -33,6 +33,8 @@ class Page(HTMLParser):
         super().__init__()
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        if ("rel", "canonical") in attrs:  # an address that search engines read, and no browser asks for
+            return
         for name, value in attrs:
             if value is None:
                 continue

@@ -100,7 +100,7 @@ def read_again(app: Sphinx, env: BuildEnvironment, added: set[str], changed: set
 def leave_out_settings(
     app: Sphinx, what: str, name: str, subject: object, options: object, signature: str | None, returns: str | None
 ) -> tuple[str, None] | None:
-    """Name an experiment's settings without their values, which are most of the page's weight and stand in its record."""
+    """Name an experiment's settings without their values, most of the page's weight: they stand in its record."""
     return ("", None) if what == "class" and name.startswith("bncourse.experiments.") else None
 
 

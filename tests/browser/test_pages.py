@@ -120,8 +120,7 @@ def watch(page: Page, url: str) -> list[str]:
 def visit(page: Page, url: str) -> tuple[dict[str, Any], list[str]]:
     """Open a page and return what it measures, and everything that went wrong on the way."""
     troubles = watch(page, url)
-    # The longest pages of the package's reference take up to twenty seconds to lay out.
-    page.goto(url, wait_until="load", timeout=90_000)
+    page.goto(url, wait_until="load")
     page.wait_for_function("['light', 'dark'].includes(document.documentElement.dataset.theme)")
     return page.evaluate(MEASURE), troubles
 

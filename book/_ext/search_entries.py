@@ -58,11 +58,10 @@ def drop_entries(app: Sphinx, doctree: nodes.document, page: str) -> None:
             entry.parent.remove(entry)
 
 
-def add_files(app: Sphinx, page: str, template: str, context: dict[str, Any], doctree: nodes.document | None) -> None:
-    """Load on the page of the results what changes how they look."""
+def add_script(app: Sphinx, page: str, template: str, context: dict[str, Any], doctree: nodes.document | None) -> None:
+    """Load the script that improves the results, on their page."""
     if page == "search":
         app.add_js_file("search.mjs", type="module")
-        app.add_css_file("search.css")
 
 
 def set_scorer(app: Sphinx, config: Config) -> None:
@@ -73,5 +72,5 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.add_domain(Named)
     app.connect("config-inited", set_scorer)
     app.connect("doctree-resolved", drop_entries)
-    app.connect("html-page-context", add_files)
+    app.connect("html-page-context", add_script)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

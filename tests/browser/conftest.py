@@ -4,15 +4,16 @@ import functools
 import os
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import pytest
-from playwright.sync_api import Browser, sync_playwright
+from playwright.sync_api import Browser, Page, sync_playwright
 
 from bncourse import doctor
+from tests.browser.windows import WIDTHS, watch, without_formulas
 
 
 class Quiet(SimpleHTTPRequestHandler):
@@ -57,6 +58,29 @@ def browser() -> Iterator[Browser]:
     yield chromium
     chromium.close()
     playwright.stop()
+
+
+@pytest.fixture
+def opened(browser: Browser, address: str) -> Iterator[Callable[..., Page]]:
+    """Opens a page, without its formulas, in a window of its own; nothing may go wrong there until the test ends."""
+    contexts, troubles = [], []
+
+    def show(path: str, width: str = "desk", theme: str = "light", **options: Any) -> Page:
+        contexts.append(
+            browser.new_context(
+                viewport={"width": WIDTHS[width], "height": 900}, color_scheme=theme, reduced_motion="reduce", **options
+            )
+        )
+        page = contexts[-1].new_page()
+        troubles.append(watch(page, f"{address}/{path}"))
+        without_formulas(page)
+        page.goto(f"{address}/{path}", wait_until="load")
+        return page
+
+    yield show
+    assert [trouble for page in troubles for trouble in page] == []
+    for context in contexts:
+        context.close()
 
 
 def unavailable(reason: str) -> NoReturn:

@@ -17,7 +17,7 @@ from playwright.sync_api import Browser, Page, expect
 from pygments.token import STANDARD_TYPES
 
 from tests.book.chapters import ROOT, pages
-from tests.browser.test_pages import contrast, watch
+from tests.browser.windows import THEMES, contrast, watch, without_formulas
 
 pytestmark = pytest.mark.browser
 
@@ -32,7 +32,6 @@ KINDS = {
     "index": "genindex.html",
 }
 WIDTHS = (360, 768, 1366)
-THEMES = ("light", "dark")
 
 # What axe may find, by rule and by the element's selector. Nothing now; whatever is added needs its reason here.
 ALLOWED: set[tuple[str, str]] = set()
@@ -75,7 +74,7 @@ def opened(browser: Browser, address: str) -> Iterator[Opened]:
         page: Page = contexts[key].new_page()
         watch(page, f"{address}/book/")
         if not formulas:
-            page.route("**/mathjax/**", lambda route: route.fulfill(body="", content_type="text/javascript"))
+            without_formulas(page)
         page.goto(f"{address}/{path}", wait_until="load")
         page.wait_for_function("['light', 'dark'].includes(document.documentElement.dataset.theme)")
         return page
@@ -284,13 +283,13 @@ MOTION = """
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_nothing_moves_where_motion_is_not_wanted(kind: str, opened: Opened) -> None:
-    """Catches a transition that asks nobody; in the mathematics' page also of the interactive figure."""
+    """Catches a transition that asks nobody, in an interactive figure too."""
     page = opened(KINDS[kind], formulas=False)
     if place := page.query_selector(".interactive"):
         place.wait_for_selector(".interactive-figure")
     found = page.evaluate(MOTION)
     page.close()
-    assert found["longest"] <= 10
+    assert found["longest"] <= 0.01
     assert not found["smooth"]
 
 

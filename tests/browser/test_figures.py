@@ -2,14 +2,14 @@
 
 import math
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import pytest
 from playwright.sync_api import Browser, Locator, Page, Route, expect
 
 from bncourse.experiments import gradient_profiles
 from bncourse.kernels.floor import DEVICES, bound, flops_per_value, intensity
-from tests.browser.test_pages import WIDTHS, contrast, watch
+from tests.browser.windows import THEMES, WIDTHS, contrast
 
 pytestmark = pytest.mark.browser
 
@@ -52,29 +52,15 @@ COLOURS = """
 
 
 @pytest.fixture
-def opened(browser: Browser, address: str) -> Iterator[Opened]:
-    """Opens the page of a figure and returns the figure; at the end, nothing may have gone wrong on the page."""
-    contexts, troubles = [], []
+def opened(opened: Callable[..., Page]) -> Opened:
+    """Opens the page of a figure and returns the figure."""
 
     def show(name: str, width: str = "desk", theme: str = "light", **options: bool) -> Locator:
-        context = browser.new_context(
-            viewport={"width": WIDTHS[width], "height": 900}, color_scheme=theme, reduced_motion="reduce", **options
-        )
-        contexts.append(context)
-        page = context.new_page()
-        url = f"{address}/{PLACES[name]}"
-        troubles.append(watch(page, url))
-        # Formulas are looked at elsewhere, and typesetting a chapter takes most of the time.
-        page.route("**/mathjax/**", lambda route: route.fulfill(body="", content_type="text/javascript"))
-        page.goto(url, wait_until="load")
-        figure = page.locator(f"#interactive-{name} > .interactive-figure")
+        figure = opened(PLACES[name], width, theme, **options).locator(f"#interactive-{name} > .interactive-figure")
         figure.scroll_into_view_if_needed()
         return figure
 
-    yield show
-    assert [trouble for page in troubles for trouble in page] == []
-    for context in contexts:
-        context.close()
+    return show
 
 
 def description(figure: Locator, title: str) -> str:
@@ -152,7 +138,7 @@ def test_it_fits_and_can_be_hit(name: str, width: str, opened: Opened) -> None:
 
 
 @pytest.mark.parametrize("name", PLACES)
-@pytest.mark.parametrize("theme", ["light", "dark"])
+@pytest.mark.parametrize("theme", THEMES)
 def test_it_can_be_read_in_both_themes(name: str, theme: str, opened: Opened) -> None:
     """Text has a contrast of 4.5, lines and areas 3, as WCAG 2 asks."""
     colours = opened(name, theme=theme).evaluate(COLOURS)

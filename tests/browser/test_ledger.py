@@ -1,6 +1,6 @@
 """The page of the claims ledger in a browser: its filter, its addresses, and what stays without JavaScript."""
 
-from collections.abc import Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -8,7 +8,7 @@ from playwright.sync_api import Browser, Locator, Page, expect
 
 from bncourse.ledger import CLAIMS, states
 from tests.book.chapters import ROOT, pages
-from tests.browser.test_pages import WIDTHS, contrast, watch
+from tests.browser.windows import THEMES, WIDTHS, contrast
 
 PAGE = "book/appendix/ledger"
 pytestmark = [
@@ -33,24 +33,9 @@ INK = """
 
 
 @pytest.fixture
-def opened(browser: Browser, address: str) -> Iterator[Any]:
-    """Opens the ledger; at the end, nothing may have gone wrong on the page."""
-    contexts, troubles = [], []
-
-    def show(fragment: str = "", width: str = "desk", theme: str = "light") -> Page:
-        context = browser.new_context(viewport={"width": WIDTHS[width], "height": 900}, color_scheme=theme)
-        contexts.append(context)
-        page = context.new_page()
-        url = f"{address}/{PAGE}.html{fragment}"
-        troubles.append(watch(page, url))
-        page.route("**/mathjax/**", lambda route: route.fulfill(body="", content_type="text/javascript"))
-        page.goto(url, wait_until="load")
-        return page
-
-    yield show
-    assert [trouble for page in troubles for trouble in page] == []
-    for context in contexts:
-        context.close()
+def opened(opened: Callable[..., Page]) -> Callable[..., Page]:
+    """Opens the ledger, at a fragment or its top."""
+    return lambda fragment="", **options: opened(f"{PAGE}.html{fragment}", **options)
 
 
 def entries(page: Page) -> Locator:
@@ -122,7 +107,7 @@ def test_an_address_leads_to_its_claim_whatever_is_chosen(opened: Any) -> None:
     assert len(shown(page)) == 25
 
 
-@pytest.mark.parametrize("theme", ["light", "dark"])
+@pytest.mark.parametrize("theme", THEMES)
 def test_it_can_be_read_in_both_themes(theme: str, opened: Any) -> None:
     """Text has a contrast of 4.5, lines and dots 3, as WCAG 2 asks."""
     colours = opened(theme=theme).evaluate(INK)

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 from playwright.sync_api import Browser, Locator, Page, expect
 
-from tests.browser.test_pages import watch
+from tests.browser.windows import watch
 
 pytestmark = pytest.mark.browser
 

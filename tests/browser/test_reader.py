@@ -2,7 +2,7 @@
 
 import re
 import unicodedata
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import urldefrag
 
@@ -11,45 +11,18 @@ from playwright.sync_api import Browser, Locator, Page, expect
 from pypdf import PdfReader
 
 from tests.book.chapters import ROOT, notebooks, pages, read
-from tests.browser.test_pages import WIDTHS, watch
 
 pytestmark = pytest.mark.browser
 
-FIRST = "book/intro"
-CHAPTER = "book/1_transform/2_the_transform"
-LEDGER = "book/appendix/ledger"
+FIRST = "book/intro.html"
+CHAPTER = "book/1_transform/2_the_transform.html"
+LEDGER = "book/appendix/ledger.html"
+CLIPBOARD = ["clipboard-read", "clipboard-write"]
 Open = Callable[..., Page]
 
 
 def name(source: Path) -> str:
     return source.relative_to(ROOT).with_suffix("").as_posix()
-
-
-@pytest.fixture
-def opened(browser: Browser, address: str) -> Iterator[Open]:
-    """Opens a page in a window of its own; at the end, nothing may have gone wrong on any page of the walk."""
-    contexts, troubles = [], []
-
-    def show(page_name: str, width: str = "desk") -> Page:
-        context = browser.new_context(
-            viewport={"width": WIDTHS[width], "height": 900},
-            color_scheme="light",
-            reduced_motion="reduce",
-            permissions=["clipboard-read", "clipboard-write"],
-        )
-        contexts.append(context)
-        page = context.new_page()
-        url = f"{address}/{page_name}.html"
-        troubles.append(watch(page, url))
-        # Formulas take most of a page's time, and other tests look at them.
-        page.route("**/mathjax/**", lambda route: route.fulfill(body="", content_type="text/javascript"))
-        page.goto(url, wait_until="load")
-        return page
-
-    yield show
-    assert [trouble for page in troubles for trouble in page] == []
-    for context in contexts:
-        context.close()
 
 
 def sidebar(page: Page) -> Locator:
@@ -73,8 +46,7 @@ def test_next_leads_from_the_first_page_to_the_last(browser: Browser, address: s
     """Every page once, in the order of _toc.yml; the way back is the same. Needs no JavaScript."""
     context = browser.new_context(java_script_enabled=False)
     page = context.new_page()
-    page.route("**/*", lambda route: route.continue_() if route.request.is_navigation_request() else route.abort())
-    page.goto(f"{address}/{FIRST}.html", wait_until="commit")
+    page.goto(f"{address}/{FIRST}", wait_until="commit")
     visited, back = [page.url], []
     while (link := page.get_by_title("next page")).count():
         assert len(visited) <= len(pages()), "it goes round in a circle"
@@ -152,7 +124,7 @@ def test_a_chosen_mode_stays_on_the_next_page(opened: Open) -> None:
 
 @pytest.mark.parametrize(
     ("place", "title"),
-    [(CHAPTER, "What you should have seen"), ("book/1_transform/exercises", "Where is the solution?")],
+    [(CHAPTER, "What you should have seen"), ("book/1_transform/exercises.html", "Where is the solution?")],
     ids=["answer", "solution"],
 )
 def test_it_is_hidden_until_it_is_opened(place: str, title: str, opened: Open) -> None:
@@ -177,7 +149,7 @@ def test_a_slider_moves_by_keyboard_and_says_its_value(opened: Open) -> None:
 
 
 def test_a_claim_of_a_chapter_leads_to_its_entry_and_the_ledger_filters(opened: Open) -> None:
-    page = opened("book/4_optimization/2_faster_or_bolder")
+    page = opened("book/4_optimization/2_faster_or_bolder.html")
     link = page.locator("article a[href*='ledger.html#c']").first
     claim = urldefrag(link.get_attribute("href") or "").fragment
     link.click()
@@ -200,15 +172,16 @@ def copied(page: Page, block: Locator) -> str:
 
 
 def test_the_copy_of_a_cell_is_its_code_and_nothing_else(opened: Open) -> None:
-    page = opened(CHAPTER)
-    cells = [cell for cell in read(ROOT / f"{CHAPTER}.ipynb").cells if cell.cell_type == "code" and cell.outputs]
+    page = opened(CHAPTER, permissions=CLIPBOARD)
+    chapter = read((ROOT / CHAPTER).with_suffix(".ipynb"))
+    cells = [cell for cell in chapter.cells if cell.cell_type == "code" and cell.outputs]
     code = next(cell.source for cell in cells if "\n" in cell.source and not cell.metadata.get("tags"))
     block = page.locator(".cell_input div.highlight", has_text=code.splitlines()[0]).first
     assert copied(page, block) == code
 
 
 def test_the_copy_of_an_example_has_neither_prompts_nor_output(opened: Open) -> None:
-    page = opened("book/appendix/api/reference")
+    page = opened("book/appendix/api/reference.html", permissions=CLIPBOARD)
     block = page.locator("article div.highlight", has_text=">>>").first
     shown = (block.locator("pre").text_content() or "").splitlines()
     code = [line[4:] for line in shown if line.startswith((">>> ", "... "))]
@@ -226,7 +199,7 @@ def test_a_page_on_paper_has_its_answers_and_all_its_code_and_no_bars(opened: Op
     page = opened(CHAPTER)
     page.pdf(path=tmp_path / "page.pdf", format="A4", prefer_css_page_size=True)
     paper = letters("".join(sheet.extract_text() for sheet in PdfReader(tmp_path / "page.pdf").pages))
-    for cell in read(ROOT / f"{CHAPTER}.ipynb").cells:
+    for cell in read((ROOT / CHAPTER).with_suffix(".ipynb")).cells:
         if cell.cell_type == "code":
             assert [line for line in cell.source.splitlines() if letters(line) not in paper] == []
     answers = page.locator("article details.sd-dropdown .sd-summary-content p:first-child").all_text_contents()

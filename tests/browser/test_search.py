@@ -4,7 +4,7 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from bncourse.ledger import CLAIMS
-from tests.browser.test_pages import contrast, watch
+from tests.browser.windows import THEMES, contrast, watch
 
 pytestmark = pytest.mark.browser
 
@@ -55,7 +55,7 @@ def test_the_anchors_of_the_results_exist(browser: Browser, address: str) -> Non
     page.close()
 
 
-@pytest.mark.parametrize("theme", ["light", "dark"])
+@pytest.mark.parametrize("theme", THEMES)
 def test_the_results_can_be_read_in_both_themes(theme: str, browser: Browser, address: str) -> None:
     page = browser.new_page(color_scheme="light" if theme == "light" else "dark")
     results(page, address, "momentum")

@@ -48,14 +48,19 @@ def test_fault_ids_are_unique_and_their_messages_say_what_to_do():
 
 
 def test_importing_the_exercises_is_light():
-    """Catches an import of torch or of a plotting library at the top of the exercises, and a slow import."""
+    """Catches an import of torch or of a plotting library at the top of the exercises, and a slow import.
+
+    The measure is the time in which NumPy itself is imported: exercises take twice that.
+    """
     code = """
 import sys, time
+times = [time.process_time()]
 import numpy
-start = time.perf_counter()
+times.append(time.process_time())
 import bncourse.exercises
 bncourse.exercises.list_exercises()
-print(time.perf_counter() - start)
+times.append(time.process_time())
+print(times[1] - times[0], times[2] - times[1])
 print([name for name in ("torch", "triton", "matplotlib", "rich", "pandas", "IPython", "typer") if name in sys.modules])
 """
     times = []
@@ -63,8 +68,9 @@ print([name for name in ("torch", "triton", "matplotlib", "rich", "pandas", "IPy
         run = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True, cwd=ROOT)
         seconds, loaded = run.stdout.splitlines()
         assert loaded == "[]"
-        times.append(float(seconds))
-    assert min(times) < 0.3
+        times.append([float(part) for part in seconds.split()])
+    numpy, exercises = (min(column) for column in zip(*times, strict=True))
+    assert exercises < 4 * numpy
 
 
 def test_a_check_answers_at_once():
@@ -72,10 +78,10 @@ def test_a_check_answers_at_once():
     import time
 
     exercise = bncourse.exercises.bn_backward
-    start = time.perf_counter()
+    start = time.process_time()
     result = exercise.check(lambda dy, x, gamma, eps: (1.5 * dy, gamma, gamma))
     assert (result.outcome, result.faults) == ("failed", ())
-    assert time.perf_counter() - start < 1.0
+    assert time.process_time() - start < 1.0
 
 
 A, B, C, D = (Fault(name, f"{name} is wrong", (slot,)) for name, slot in zip("abcd", "ppqr", strict=True))

@@ -36,6 +36,20 @@ def test_launch_buttons_stand_on_notebooks_and_on_nothing_else(built_book: Path)
         assert "dropdown-source-buttons" in text
 
 
+def test_every_term_of_the_glossary_is_linked_from_another_page(built_book: Path) -> None:
+    """Catches a definition that nobody who meets the word is led to."""
+    terms = r'<dt id="(term-[^"]+)"'
+    glossary = built_book / "book" / "appendix" / "glossary.html"
+    defined = set(re.findall(terms, glossary.read_text(encoding="utf-8")))
+    linked: set[str] = set()
+    for source in pages():
+        page = built_book / source.relative_to(ROOT).with_suffix(".html")
+        if page != glossary:
+            linked |= set(re.findall(r'glossary\.html#(term-[^"]+)"', page.read_text(encoding="utf-8")))
+    assert len(defined) > 80
+    assert defined - linked == set()
+
+
 def test_equations_are_numbered_by_chapter(built_book: Path) -> None:
     table = json.loads((built_book.parent / "references.json").read_text(encoding="utf-8"))
     for path in notebooks():

@@ -10,10 +10,13 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from bncourse import doctor
 from tests.browser.windows import WIDTHS, watch, without_formulas
+
+# Tests in other processes may keep this machine's cores busy: the five seconds of Playwright are too few.
+expect.set_options(timeout=20_000)
 
 
 class Quiet(SimpleHTTPRequestHandler):

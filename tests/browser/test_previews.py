@@ -3,11 +3,13 @@
 from collections.abc import Iterator
 
 import pytest
-from playwright.sync_api import Browser, Locator, Page, expect
+from playwright.sync_api import Browser, Locator, Page, ViewportSize, expect
 
-from tests.browser.windows import watch
+from tests.browser.windows import WIDTHS, watch
 
 pytestmark = pytest.mark.browser
+
+PHONE: ViewportSize = {"width": WIDTHS["phone"], "height": 700}
 
 # One reference of each kind: the page, the link, and words of what it must show.
 REFERENCES = {
@@ -95,21 +97,21 @@ def test_the_mouse_that_only_passes_opens_nothing(window: Page, address: str) ->
 
 
 def test_a_narrow_window_holds_the_preview(browser: Browser, address: str) -> None:
-    page = browser.new_page(viewport={"width": 390, "height": 700}, color_scheme="dark", reduced_motion="reduce")
+    page = browser.new_page(viewport=PHONE, color_scheme="dark", reduced_motion="reduce")
     for kind in ("equation elsewhere", "claim"):
         name, selector, _ = REFERENCES[kind]
         link, troubles = opened(page, address, name, selector)
         link.hover()
         expect(page.locator(".preview")).to_be_visible()
         assert within(page)
-        assert page.evaluate("document.documentElement.scrollWidth") == 390
+        assert page.evaluate("document.documentElement.scrollWidth") == WIDTHS["phone"]
         assert troubles == []
     page.close()
 
 
 def test_touching_a_reference_follows_it(browser: Browser, address: str) -> None:
     """Catches a preview in the way of a finger, which cannot hover."""
-    context = browser.new_context(viewport={"width": 390, "height": 700}, has_touch=True, is_mobile=True)
+    context = browser.new_context(viewport=PHONE, has_touch=True, is_mobile=True)
     page = context.new_page()
     name, selector, _ = REFERENCES["term"]
     link, troubles = opened(page, address, name, selector)

@@ -31,7 +31,7 @@ QUERIES = {
 def results(page: Page, address: str, query: str) -> list[str]:
     """Return where the results lead, best first."""
     page.goto(f"{address}/search.html?q={query.replace(' ', '+')}", wait_until="load")
-    expect(page.locator(".search-summary")).to_contain_text("found", timeout=20_000)
+    expect(page.locator(".search-summary")).to_contain_text("found")
     links = page.locator("#search-results ul.search > li > a").evaluate_all("all => all.map((link) => link.href)")
     return [link.removeprefix(f"{address}/book/") for link in links]
 

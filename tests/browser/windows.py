@@ -4,7 +4,7 @@ import re
 
 from playwright.sync_api import Page, Request, Route
 
-WIDTHS = {"phone": 390, "desk": 1366}
+WIDTHS = {"phone": 360, "desk": 1366}
 THEMES = ("light", "dark")
 
 

@@ -55,7 +55,7 @@ def counts(root: Path, pages: set[str]) -> Iterator[tuple[str, int]]:
     exercises = list_exercises()
     yield "exercises", len(exercises)
     yield "mistakes that their graders name", sum(len(exercise.faults) for exercise in exercises)
-    yield "wrong functions that the graders were tried on", wrong_functions()
+    yield "wrong functions that ran, and that the graders refused", wrong_functions()
 
 
 def cells_of(page: Path) -> list[tuple[str, str]]:

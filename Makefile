@@ -44,7 +44,7 @@ test: .venv/dev ## Run everything: linters, types, tests, chapters, claims, book
 	$(BIN)/check-jsonschema --builtin-schema vendor.citation-file-format CITATION.cff
 	rm -rf _build/html _build/.doctrees
 	$(MAKE) book
-	$(BIN)/pytest -n auto --dist loadfile
+	$(BIN)/pytest -n auto --dist loadfile --no-loadscope-reorder
 	$(BIN)/pytest -n auto --dist loadfile -p no:cacheprovider --nbval --nbval-current-env --nbval-cell-timeout=60 \
 	  --nbval-kernel-startup-timeout=180 --nbval-sanitize-with tests/book/sanitize.cfg book
 	$(BIN)/bncourse claims check

@@ -199,21 +199,25 @@ def _explain(
 ) -> FaultSet | None:
     """The mistakes that give these outputs on every probe that takes part in naming them, if there is one such set."""
     outputs = [one.outputs for one in attempts]
+    # At the largest value that was returned, sets that agree differ by little more than the tolerance; most do not, and
+    # this is seen much sooner than that all values agree.
     seen = [
-        (probe, returned, [int(abs(got).argmax()) for got in returned], tolerance)
+        (
+            probe,
+            returned,
+            [(got.shape, place := int(abs(got).argmax()), got.item(place)) for got in returned],
+            tolerance,
+        )
         for probe, returned, tolerance in zip(probes, outputs, tolerances, strict=True)
         if probe.diagnosed
     ]
 
     def matches(faults: FaultSet) -> bool:
         free = exercise.read_free(faults, probes, outputs) if exercise.read_free else {}
-        for probe, returned, places, tolerance in seen:
+        for probe, returned, largest, tolerance in seen:
             faulty = exercise.reference(faults, {**probe.arguments, **free} if free else probe.arguments)
-            # At the largest value that was returned, sets that agree differ by little more than the tolerance; most do
-            # not, and this is seen much sooner than that all values agree.
-            for got, wrong, place in zip(returned, faulty, places, strict=True):
-                value = got.item(place)
-                if got.shape == wrong.shape and abs(value - wrong.item(place)) > 2 * tolerance * abs(value):
+            for wrong, (shape, place, value) in zip(faulty, largest, strict=True):
+                if shape == wrong.shape and abs(value - wrong.item(place)) > 2 * tolerance * abs(value):
                     return False
             if not all(
                 values_agree(got, wrong, tolerance, nan=True) for got, wrong in zip(returned, faulty, strict=True)

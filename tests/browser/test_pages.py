@@ -1,7 +1,6 @@
 """Every page in a browser, light and dark, on a desk and on a phone, with no network."""
 
 import itertools
-import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,16 +10,18 @@ import pytest
 from playwright.sync_api import Browser, BrowserContext, Page
 
 from tests.book.chapters import ROOT, pages
-from tests.browser.windows import THEMES, WIDTHS, contrast, watch
+from tests.browser.windows import THEMES, WIDTHS, Theme, contrast, watch
 
 pytestmark = pytest.mark.browser
 
+SETTINGS: tuple[tuple[str, Theme], ...] = tuple(itertools.product(WIDTHS, THEMES))
 SCREENSHOTS = ROOT / "_build" / "screenshots"
 
-# What the page looks like once MathJax has finished.
+# What the page looks like once MathJax has finished, and an interactive figure has been drawn for the page's width.
 MEASURE = """
 async () => {
   if (window.MathJax) await MathJax.startup.promise;
+  for (const _ of "12") await new Promise(requestAnimationFrame);
   const shown = (node) => node.getClientRects().length > 0;
   const images = [...document.querySelectorAll("article img, article svg")];
   return {
@@ -51,27 +52,22 @@ async () => {
 
 
 @pytest.fixture(scope="module")
-def setting(request: pytest.FixtureRequest, browser: Browser) -> Iterator[tuple[str, str, BrowserContext]]:
-    """A window of one width in one theme; the pages of a setting share its cache."""
-    width, theme = request.param
-    context = browser.new_context(
-        viewport={"width": WIDTHS[width], "height": 800}, color_scheme=theme, reduced_motion="reduce"
-    )
-    yield width, theme, context
+def window(browser: Browser) -> Iterator[BrowserContext]:
+    """A window, whose pages share its cache."""
+    context = browser.new_context(reduced_motion="reduce")
+    yield context
     context.close()
 
 
-def cases() -> Iterator[Any]:
-    """Yield each page in both widths and both themes: in two of the four settings, which change from page to page.
+def show(page: Page, width: str, theme: Theme) -> None:
+    """Show a page, or the next one that it opens, in this width and theme."""
+    page.set_viewport_size({"width": WIDTHS[width], "height": 800})
+    page.emulate_media(color_scheme=theme)
 
-    The weekly run opens it in all four.
-    """
-    thorough = os.environ.get("GITHUB_EVENT_NAME") == "schedule"
-    for width, theme in itertools.product(WIDTHS, THEMES):
-        for place, source in enumerate(pages()):
-            if thorough or (place + list(WIDTHS).index(width) + THEMES.index(theme)) % 2 == 0:
-                name = source.relative_to(ROOT).with_suffix("").as_posix()
-                yield pytest.param((width, theme), source, name, id=f"{width}-{theme}-{name}")
+
+def name(source: Path) -> str:
+    """Return the address of a page within the site, without its ending."""
+    return source.relative_to(ROOT).with_suffix("").as_posix()
 
 
 def brightness(colour: str) -> float:
@@ -80,27 +76,25 @@ def brightness(colour: str) -> float:
     return (0.2126 * red + 0.7152 * green + 0.0722 * blue) / 255
 
 
-def visit(page: Page, url: str) -> tuple[dict[str, Any], list[str]]:
-    """Open a page and return what it measures, and everything that went wrong on the way."""
+@pytest.mark.parametrize(("place", "source"), [*enumerate(pages())], ids=[name(source) for source in pages()])
+def test_a_page_is_whole(place: int, source: Path, window: BrowserContext, address: str) -> None:
+    """Opened in one of four settings, which changes from page to page, and then shown in the three others as well."""
+    page, url = window.new_page(), f"{address}/{name(source)}.html"
     troubles = watch(page, url)
-    page.goto(url, wait_until="load")
-    page.wait_for_function("['light', 'dark'].includes(document.documentElement.dataset.theme)")
-    return page.evaluate(MEASURE), troubles
-
-
-@pytest.mark.parametrize(("setting", "source", "name"), [*cases()], indirect=["setting"])
-def test_a_page_is_whole(source: Path, name: str, setting: tuple[str, str, BrowserContext], address: str) -> None:
-    width, theme, context = setting
-    page = context.new_page()
-    try:
-        found, troubles = visit(page, f"{address}/{name}.html")
-        assert_whole(source, theme, found, troubles)
-    except AssertionError:
-        SCREENSHOTS.mkdir(parents=True, exist_ok=True)
-        page.screenshot(path=SCREENSHOTS / f"{name.replace('/', '-')}-{width}-{theme}.png", full_page=True)
-        raise
-    finally:
-        page.close()
+    first = place % len(SETTINGS)
+    for at, (width, theme) in enumerate((*SETTINGS[first:], *SETTINGS[:first])):
+        show(page, width, theme)
+        if at == 0:
+            page.goto(url, wait_until="load")
+        page.wait_for_function("theme => document.documentElement.dataset.theme === theme", arg=theme)
+        try:
+            assert_whole(source, theme, page.evaluate(MEASURE), troubles)
+        except AssertionError:
+            SCREENSHOTS.mkdir(parents=True, exist_ok=True)
+            shot = f"{name(source).replace('/', '-')}-{width}-{theme}.png"
+            page.screenshot(path=SCREENSHOTS / shot, full_page=True)
+            raise
+    page.close()
 
 
 def assert_whole(source: Path, theme: str, found: dict[str, Any], troubles: list[str]) -> None:

@@ -1,11 +1,13 @@
 """What the tests in a browser share: the windows they open, what they watch for, and how they tell colours apart."""
 
 import re
+from typing import Literal
 
 from playwright.sync_api import Page, Request, Route
 
 WIDTHS = {"phone": 360, "desk": 1366}
-THEMES = ("light", "dark")
+Theme = Literal["light", "dark"]
+THEMES: tuple[Theme, ...] = ("light", "dark")
 
 
 def contrast(colours: tuple[str, str]) -> float:

@@ -188,7 +188,10 @@ class _Affine:
             return centred.mul_(_columns(self.a, block)).add_(_columns(self.b, block))
         values, unused = torch.empty_like(block, dtype=wide) if room is None else room, self.zeros.new_empty(0)
         # In inference, with statistics that change nothing, it is one multiplication and one addition in one pass.
-        a, b, zeros, ones = (vector[: block.shape[1]] for vector in (self.a, self.b, self.zeros, self.ones))
+        vectors = self.a, self.b, self.zeros, self.ones
+        if block.shape[1] < len(self.a):
+            vectors = tuple(vector[: block.shape[1]] for vector in vectors)
+        a, b, zeros, ones = vectors
         torch.native_batch_norm(block.to(wide), a, b, zeros, ones, False, 0.0, 0.0, out=(values, unused, unused))
         return values
 
@@ -256,20 +259,16 @@ def _blocks(x: Tensor, *others: Tensor | None) -> list[tuple[Any, ...]]:
     beside = _beside(view)
     whole = view.examples - view.examples % beside
     # A power of two, near to what was asked for, and what is left over as a row of its own.
-    length = beside * power_of_two(
-        BLOCK * torch.get_num_threads() // (beside * view.channels * view.positions) // 2 + 1
-    )
-    starts = [*range(0, whole, length), *([whole] if whole < view.examples else [])]
+    rows = power_of_two(BLOCK * torch.get_num_threads() // (beside * view.channels * view.positions) // 2 + 1)
 
-    def cut(tensor: Tensor | None) -> list[Tensor | None]:
+    def cut(tensor: Tensor | None) -> list[Tensor] | list[None]:
         if tensor is None or tensor.numel() == 0:
-            return [None] * len(starts)
+            return [None] * (-(whole // -(beside * rows)) + (whole < view.examples))
         if view.positions == 1:
             tensor = tensor.movedim(1, -1)
-        rows = tensor.view(view.examples, view.channels, view.positions)
-        ends = [*starts[1:], view.examples]
-        blocks = (rows[start:end] for start, end in zip(starts, ends, strict=True))
-        return [block.view(-1, min(beside, len(block)) * view.channels, view.positions) for block in blocks]
+        examples = tensor.view(view.examples, view.channels, view.positions)
+        blocks = list(examples[:whole].view(-1, beside * view.channels, view.positions).split(rows)) if whole else []
+        return [*blocks, examples[whole:].view(1, -1, view.positions)] if whole < view.examples else blocks
 
     return list(zip(*[cut(tensor) for tensor in (x, *others)], strict=True))
 
@@ -281,7 +280,7 @@ def _beside(view: View) -> int:
 
 def _columns(values: Tensor, block: Tensor) -> Tensor:
     """Values of channels, repeated for examples side by side, for a block that may have fewer of those."""
-    return values[: block.shape[1], None]
+    return (values if block.shape[1] == len(values) else values[: block.shape[1]]).unsqueeze(1)
 
 
 def _room(out: Tensor | None, wide: torch.dtype) -> Tensor | None:

@@ -7,7 +7,7 @@ the mean is subtracted before anything else (chapter 2.6, equation ``eq-shifted-
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import torch
@@ -188,9 +188,9 @@ class _Affine:
             return centred.mul_(_columns(self.a, block)).add_(_columns(self.b, block))
         values, unused = torch.empty_like(block, dtype=wide) if room is None else room, self.zeros.new_empty(0)
         # In inference, with statistics that change nothing, it is one multiplication and one addition in one pass.
-        vectors = self.a, self.b, self.zeros, self.ones
+        vectors = [self.a, self.b, self.zeros, self.ones]
         if block.shape[1] < len(self.a):
-            vectors = tuple(vector[: block.shape[1]] for vector in vectors)
+            vectors = [vector[: block.shape[1]] for vector in vectors]
         a, b, zeros, ones = vectors
         torch.native_batch_norm(block.to(wide), a, b, zeros, ones, False, 0.0, 0.0, out=(values, unused, unused))
         return values
@@ -261,13 +261,14 @@ def _blocks(x: Tensor, *others: Tensor | None) -> list[tuple[Any, ...]]:
     # A power of two, near to what was asked for, and what is left over as a row of its own.
     rows = power_of_two(BLOCK * torch.get_num_threads() // (beside * view.channels * view.positions) // 2 + 1)
 
-    def cut(tensor: Tensor | None) -> list[Tensor] | list[None]:
+    def cut(tensor: Tensor | None) -> Sequence[Tensor | None]:
         if tensor is None or tensor.numel() == 0:
             return [None] * (-(whole // -(beside * rows)) + (whole < view.examples))
         if view.positions == 1:
             tensor = tensor.movedim(1, -1)
         examples = tensor.view(view.examples, view.channels, view.positions)
-        blocks = list(examples[:whole].view(-1, beside * view.channels, view.positions).split(rows)) if whole else []
+        side_by_side = examples[:whole].view(whole // beside, beside * view.channels, view.positions)
+        blocks = torch.split(side_by_side, rows) if whole else ()
         return [*blocks, examples[whole:].view(1, -1, view.positions)] if whole < view.examples else blocks
 
     return list(zip(*[cut(tensor) for tensor in (x, *others)], strict=True))

@@ -53,7 +53,7 @@ check: .venv/dev ## Run what a developer runs between edits, under two minutes
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/pytest -n auto --dist loadfile -m 'not browser and not install'
+	$(BIN)/pytest -n auto --dist loadfile -m 'not slow and not browser and not install'
 
 # With the machine's own Python, torch and triton: a machine with a GPU may have no network to make .venv from.
 gpu: ## Test the kernels on this machine's GPU

@@ -20,23 +20,13 @@ hypothesis.settings.load_profile("course")
 
 ROOT = Path(__file__).resolve().parents[1]
 
-# The files that take minutes. One worker runs a file, so they begin first: the last of them would run on alone.
-LONG = (
-    "exercises/test_kernels.py",
-    "exercises/test_mistakes.py",
-    "browser/test_accessibility.py",
-    "browser/test_pages.py",
-    "clinic/test_cases.py",
-    "book/test_install_colab.py",
-    "kernels/test_interpreter.py",
-    "exercises/grading/test_same_verdict.py",
-)
-
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Put the tests of the long files first, for ``pytest --no-loadscope-reorder``."""
-    order = {ROOT / "tests" / name: place for place, name in enumerate(LONG)}
-    items.sort(key=lambda item: order.get(item.path, len(LONG)))
+    """Put the slow files first, for ``pytest --no-loadscope-reorder``.
+
+    A file goes to one worker; the last of the long ones would run on alone.
+    """
+    items.sort(key=lambda item: not (item.get_closest_marker("slow") or item.get_closest_marker("browser")))
 
 
 def newest(*patterns: str) -> float:

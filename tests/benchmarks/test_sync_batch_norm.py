@@ -11,6 +11,8 @@ from benchmarks import sync_batch_norm
 from benchmarks.sync_batch_norm import SETTINGS, communication, fit, measured, time_layers
 from bncourse import results
 
+pytestmark = pytest.mark.slow
+
 CONSTANTS = {"start": 20.0, "step": 70.0, "megabyte": 900.0}
 
 

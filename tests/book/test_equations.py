@@ -9,6 +9,8 @@ import pytest
 from tests.book.chapters import ROOT, DisplayEquation, display_equations, equation_markers, equations_in, pages
 from tests.book.sample import notebook
 
+pytestmark = pytest.mark.slow
+
 TESTS = ROOT / "tests"
 
 

@@ -29,6 +29,8 @@ from install_cell import install_cell, needed_modules  # noqa: E402
 from plain_markdown import Book, UnknownConstructError, plain  # noqa: E402
 from repository import Repository, find_repository  # noqa: E402
 
+pytestmark = pytest.mark.slow
+
 FORK = Repository("bo", "fork", "https://bo.github.io/fork")
 WHEEL = "bncourse-0.1.0-py3-none-any.whl"
 ENVIRONMENT = "name: bncourse\ndependencies:\n  - python=3.11\n  - pip:\n      - .[lab]\n"

@@ -12,7 +12,7 @@ import yaml
 
 from tests.book.installs import EVERY, ROOT, Environment, checked, export_to, locked
 
-pytestmark = pytest.mark.install
+pytestmark = [pytest.mark.slow, pytest.mark.install]
 
 # What environment.yml leaves to the first cell of the few notebooks that need it: hundreds of megabytes.
 ON_DEMAND = ("triton", "onnx")

@@ -6,7 +6,7 @@ import pytest
 
 from tests.book.installs import EVERY, Environment, export_to
 
-pytestmark = pytest.mark.install
+pytestmark = [pytest.mark.slow, pytest.mark.install]
 
 # Of Colab's image of June 2026 (github.com/googlecolab/backend-info) what the notebooks use, its kernel and its pip.
 # Without a GPU it has no Triton; it has neither jaxtyping nor ONNX.

@@ -24,6 +24,8 @@ from floor_tables import tables
 from inline_scripts import drop_repeated
 from unbroken import bind_numbers, keep_together
 
+pytestmark = pytest.mark.slow
+
 # What the extra [book] does not bring.
 NOT_FOR_THE_BOOK = ("torch", "triton", "matplotlib", "sklearn", "scipy", "pandas", "joblib", "tqdm", "nbval")
 

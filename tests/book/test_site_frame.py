@@ -25,6 +25,8 @@ from chapter_frame import halves
 from cover_drawing import EDGE, GAINS, LAYERS, cover, layer_inputs
 from social_preview import IMAGE, IMAGE_SIZE, LONGEST, describe
 
+pytestmark = pytest.mark.slow
+
 CHAPTERS = [path for path in notebooks() if re.match(r"\d", path.name) and re.match(r"\d", path.parent.name)]
 LINK = re.compile(r'<a class="reference internal" href="([^"]*)#(equation-|term-|cite-|c(?=\d+"))([^"]*)"')
 

@@ -10,6 +10,8 @@ from bncourse.clinic.checking import run, verdict
 from bncourse.clinic.ranks import RanksError
 from tests.clinic.treatments import RIGHT, WRONG, treated
 
+pytestmark = pytest.mark.slow
+
 CASES = list_cases()
 SEEDS = range(950, 950 + int(os.environ.get("BNCOURSE_TEST_SEEDS", "2")))
 FIT = "running variances, against those of the images"

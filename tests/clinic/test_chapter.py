@@ -10,6 +10,8 @@ from bncourse.clinic import list_cases
 from bncourse.clinic.recorded import ARMS, Settings, recorded
 from tests.book.chapters import ROOT, read
 
+pytestmark = pytest.mark.slow
+
 CHAPTER = ROOT / "book" / "7_practice" / "5_failure_clinic.ipynb"
 CASES = list_cases()
 

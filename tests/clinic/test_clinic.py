@@ -16,6 +16,8 @@ from bncourse.clinic.ranks import RanksError
 from bncourse.clinic.recording import Record, Watch, misfit
 from bncourse.reference import batch_norm, batch_norm_backward
 
+pytestmark = pytest.mark.slow
+
 CASES = list_cases()
 
 

@@ -43,6 +43,8 @@ from tests.exercises.norm_alternatives import AXES, GROUPS
 from tests.exercises.placement_alternatives import PLACEMENT
 from tests.exercises.ranks_alternatives import RANKS
 
+pytestmark = pytest.mark.slow
+
 ALTERNATIVES = {
     bn_forward.id: FORWARD,
     bn_backward.id: BACKWARD,

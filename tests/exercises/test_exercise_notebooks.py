@@ -14,6 +14,8 @@ from bncourse.exercises.source import solution_source, starter_source
 from tests.exercises.backward_mistakes import parts
 from tests.exercises.forward_mistakes import beta_missing
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 PAGES = sorted((ROOT / "book").glob("*/exercises.ipynb"))
 EXERCISES = list_exercises()

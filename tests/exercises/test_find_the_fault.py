@@ -20,6 +20,8 @@ from tests.exercises.bank import SEEDS, defined, verdict
 from tests.exercises.fault_edits import CHECK, GUARDED, ONE
 from tests.exercises.fault_mistakes import SINGLES
 
+pytestmark = pytest.mark.slow
+
 PAGE = Path(__file__).parents[2] / "book/7_practice/exercises.ipynb"
 # What to replace in the given function, for each fault.
 UPDATE = f"""        {GUARDED}

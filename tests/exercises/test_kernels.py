@@ -9,6 +9,8 @@ import pytest
 
 from bncourse.exercises import list_exercises
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).resolve().parents[2]
 HERE = Path(__file__).parent
 BANKS = ("test_mistakes.py", "test_alternatives.py", "test_interface.py", "grading/test_same_verdict.py")

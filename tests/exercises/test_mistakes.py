@@ -34,6 +34,8 @@ from tests.exercises import (
 )
 from tests.exercises.bank import EXERCISES, SEEDS, name_of, verdict
 
+pytestmark = pytest.mark.slow
+
 MISTAKES = (
     forward_mistakes,
     backward_mistakes,

@@ -17,6 +17,8 @@ from bncourse.reference.network import BatchNorm, Linear, Network
 from tests.exercises import branch_mistakes
 from tests.exercises.bank import SEEDS, verdict
 
+pytestmark = pytest.mark.slow
+
 PAGE = Path(__file__).parents[2] / "book/6_placement/exercises.ipynb"
 
 

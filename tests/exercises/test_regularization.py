@@ -13,6 +13,8 @@ from bncourse.reference import RunningStatistics, batch_norm
 from tests.exercises import dropout_mistakes, ghost_mistakes
 from tests.exercises.bank import SEEDS, verdict
 
+pytestmark = pytest.mark.slow
+
 PAGE = Path(__file__).parents[2] / "book/5_regularization/exercises.ipynb"
 ghost_forward, variance_shift = ghost_batch_norm.solution_function, dropout_order.solution_function
 

@@ -14,6 +14,8 @@ from bncourse.experiments.architectures.training import values_per_statistic
 from bncourse.lab import Interval, accuracy, digits, mean_interval, train
 from tests.experiments.common import interval, read_again
 
+pytestmark = pytest.mark.slow
+
 SMALL = Settings(
     batch_sizes=(4, 20),
     budgets=(40,),

@@ -12,6 +12,8 @@ from bncourse.experiments.deeper.measure import largest_depth
 from bncourse.lab import Interval, paired_interval, ratio_of_geometric_means
 from tests.experiments.common import read_again
 
+pytestmark = pytest.mark.slow
+
 SMALL = Settings(
     plain_depths=(2, 3),
     residual_depths=(2, 3, 5),

@@ -29,6 +29,8 @@ from bncourse.lab import (
 from bncourse.lab.networks import initial_weights
 from tests.experiments.common import interval, read_again
 
+pytestmark = pytest.mark.slow
+
 SMALL = Settings(
     depth=3,
     depths=(2, 3),

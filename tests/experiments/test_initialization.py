@@ -15,6 +15,8 @@ from bncourse.experiments.initialization.training import Cell, Network, many_of_
 from bncourse.lab import Interval, MLPEnsemble, accuracy, difference_of_means, digits, paired_interval, train
 from tests.experiments.common import interval, read_again
 
+pytestmark = pytest.mark.slow
+
 SMALL = Settings(
     hidden=(16, 16),
     gains=(0.1, 1.0, 10.0),

@@ -15,6 +15,8 @@ from bncourse.experiments.placement.training import cell, make_network, train_me
 from bncourse.lab import accuracy, clusters, digits, train
 from tests.experiments.common import interval, read_again
 
+pytestmark = pytest.mark.slow
+
 SMALL = Settings(
     activations=("relu", "tanh"),
     depths=(1, 2),

@@ -17,6 +17,8 @@ from bncourse.kernels.compiler import MachineCode, compile_kernel, compile_kerne
 from bncourse.kernels.view import PROGRAMS_PER_CORE, WARPS, View
 from tests.kernels.pairs import covering
 
+pytestmark = pytest.mark.slow
+
 VIEWS = {
     "NCHW 56x56": View(256, 64, 56 * 56),
     "NCHW 14x14": View(256, 1024, 14 * 14),

@@ -11,6 +11,8 @@ from bncourse.kernels.compiler import MachineCode
 from bncourse.kernels.instructions import budget, loads_under_way, per_value
 from bncourse.kernels.view import View
 
+pytestmark = pytest.mark.slow
+
 INTERPRETED = os.environ.get("TRITON_INTERPRET", "0") not in ("", "0")
 
 LOAD = "@!P0 LDG.E.128 R{}, desc[UR6][R{}.64]"

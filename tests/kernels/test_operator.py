@@ -9,6 +9,8 @@ from torch import Tensor
 
 from bncourse.kernels import batch_norm, operator
 
+pytestmark = pytest.mark.slow
+
 SHAPES = [(9, 3), (5, 4, 6), (3, 5, 4, 2), (2, 3, 2, 3, 2)]
 FORMATS = {4: torch.channels_last, 5: torch.channels_last_3d}
 EPILOGUES = [(None, False), ("relu", False), (None, True), ("relu", True)]

@@ -18,6 +18,8 @@ from bncourse.lab.fingerprint import code_hash
 from tests.book.chapters import ROOT
 from tests.lab.runnable import Job, Number, reciprocal, starts, trained, wrong_kind
 
+pytestmark = pytest.mark.slow
+
 SEEDS = [(1,), (2, 3), (4,), (5, 6, 7), (8,), (9, 1)]
 
 

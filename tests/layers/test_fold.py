@@ -21,6 +21,8 @@ from bncourse import layers
 from bncourse.layers import convert, explain_folding, fold_batch_norm
 from bncourse.layers.folding import Folded, factor_and_shift, fold_before, partial_kernels, store
 
+pytestmark = pytest.mark.slow
+
 NORMS = {1: nn.BatchNorm1d, 2: nn.BatchNorm2d, 3: nn.BatchNorm3d}
 CONVOLUTIONS = {1: nn.Conv1d, 2: nn.Conv2d, 3: nn.Conv3d}
 TRANSPOSED = {1: nn.ConvTranspose1d, 2: nn.ConvTranspose2d, 3: nn.ConvTranspose3d}

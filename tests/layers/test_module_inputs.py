@@ -10,6 +10,8 @@ import pytest
 
 from tests.conftest import ROOT
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.parametrize("interpreted", [False, True], ids=["cpu", "kernels"])
 def test_pytorch_inputs(interpreted: bool) -> None:

@@ -23,10 +23,13 @@ from bncourse.reference import statistics
 from tests.conftest import ROOT
 from tests.layers import sync_failures, sync_ranks
 
-pytestmark = pytest.mark.skipif(
-    not (torch.distributed.is_available() and torch.distributed.is_gloo_available()),
-    reason="this build of torch has no torch.distributed with Gloo",
-)
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(
+        not (torch.distributed.is_available() and torch.distributed.is_gloo_available()),
+        reason="this build of torch has no torch.distributed with Gloo",
+    ),
+]
 
 
 @pytest.fixture(scope="module")

@@ -10,6 +10,8 @@ from bncourse.reference import batch_norm, batch_norm_backward, lean, relative_e
 from bncourse.reference.lean import batch_norm_lean, batch_norm_lean_backward
 from tests.reference.strategies import Case, cases
 
+pytestmark = pytest.mark.slow
+
 
 def lean_forward_backward(x, gamma, beta, dy, eps):
     y, cache = batch_norm_lean(x, gamma, beta, eps)

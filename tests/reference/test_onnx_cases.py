@@ -17,6 +17,8 @@ from bncourse.reference import (
     rms_norm,
 )
 
+pytestmark = pytest.mark.slow
+
 pytest.importorskip("onnx")
 
 EPS = 1e-5

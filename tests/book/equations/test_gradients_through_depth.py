@@ -12,6 +12,8 @@ from scipy.stats import norm
 from bncourse.lab import Gradients, MLPEnsemble, measure
 from bncourse.reference import batch_norm, batch_norm_backward
 
+pytestmark = pytest.mark.slow
+
 SLOPES = {
     "tanh": (np.tanh, lambda z: 1 - np.tanh(z) ** 2),
     "sigmoid": (lambda z: 1 / (1 + np.exp(-z)), lambda z: 1 / (2 + np.exp(z) + np.exp(-z))),

@@ -11,6 +11,8 @@ import pytest
 
 from bncourse.reference import RunningStatistics, batch_norm, moments
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.equation("eq-running-repeated")
 @pytest.mark.parametrize(("programs", "momentum"), [(1, 0.1), (4, 0.1), (7, 0.3), (3, 1.0)])

@@ -24,7 +24,7 @@ from tests.exercises.forward_mistakes import beta_missing
 from tests.exercises.grading.hostile import HOSTILE
 from tests.exercises.grading.notebooks import check, completed, mistaken, notebook, solution, untouched
 
-pytestmark = pytest.mark.usefixtures("sandbox")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("sandbox")]
 WORKERS = 4
 SECONDS = 3.0
 

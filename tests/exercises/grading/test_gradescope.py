@@ -20,6 +20,8 @@ from tests.exercises.forward_mistakes import beta_missing
 from tests.exercises.grading.hostile import CHECK, HOSTILE, NAME, ZEROS
 from tests.exercises.grading.notebooks import completed, mistaken, notebook, untouched
 
+pytestmark = pytest.mark.slow
+
 VISIBILITY = {"enum": ["hidden", "after_due_date", "after_published", "visible"]}
 FORMAT = {"enum": ["text", "simple_format", "html", "md", "ansi"]}
 # The fields and values that the platform's documentation names, and no others.

@@ -11,6 +11,8 @@ from bncourse.exercises.grading.submission import grade
 from tests.exercises.grading.hostile import CHECK, HOSTILE
 from tests.exercises.grading.notebooks import completed, notebook, solution
 
+pytestmark = pytest.mark.slow
+
 
 def run(sandbox, cells, exercises=(bn_forward,)):
     return grade("submission.ipynb", notebook(*cells), exercises, sandbox)

@@ -12,6 +12,8 @@ from tests.exercises.grading.notebooks import check, mistaken, notebook
 from tests.exercises.test_alternatives import ALTERNATIVES
 from tests.exercises.test_mistakes import BANK
 
+pytestmark = pytest.mark.slow
+
 
 def has_a_text(function):
     """Whether the function stands under its own name in its module, or in a text of its own: a notebook's cells."""

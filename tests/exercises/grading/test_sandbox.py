@@ -14,6 +14,8 @@ from bncourse.exercises.grading import confine, prove, sandbox, submission
 from bncourse.exercises.grading.sandbox import SandboxError, open_sandbox
 from tests.exercises.grading.notebooks import check, notebook, solution
 
+pytestmark = pytest.mark.slow
+
 SEARCH = """
 import os
 

@@ -45,6 +45,12 @@ READY = """async () => {
   await MathJax.startup.promise;
   await document.fonts.ready;
   for (const image of document.images) await image.decode();
+  // Chromium's tags know no mathematics: an equation is a picture to them, told in the words of its source.
+  for (const { math, typesetRoot } of MathJax.startup.document.math) {
+    const equation = typesetRoot.closest("div.math");
+    equation?.setAttribute("role", "img");
+    equation?.setAttribute("aria-label", `${math.trim()} ${equation.querySelector(".eqno")?.textContent ?? ""}`);
+  }
   // What is short is not divided; of what is long, a box would leave half a page empty.
   for (const box of document.querySelectorAll(".cell_input, .cell_output .output, div.highlight, details, .admonition"))
     box.classList.toggle("keep-together", box.offsetHeight < 300);

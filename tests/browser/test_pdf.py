@@ -6,6 +6,7 @@ The whole book's PDF is checked by the script itself, each time that it is made 
 import sys
 from pathlib import Path
 
+import pikepdf
 import pytest
 from playwright.sync_api import Browser
 from pypdf import PdfReader
@@ -51,6 +52,16 @@ def test_it_is_tagged_and_says_what_it_is(pdf: PdfReader) -> None:
     assert pdf.root_object["/Lang"] == "en"
     assert pdf.metadata is not None
     assert (pdf.metadata.title, pdf.metadata.author) == ("Batch Normalization", "the bncourse authors")
+
+
+def test_an_equation_is_told_in_words(pdf: PdfReader, sample: Path) -> None:
+    """Catches an equation that those who listen do not hear of."""
+    with pikepdf.open(sample / "_build" / "sample.pdf") as file:
+        tags = [
+            tag for tag in file.objects if isinstance(tag, pikepdf.Dictionary) and tag.get("/Type") == "/StructElem"
+        ]
+        words = [str(tag.Alt) for tag in tags if "/Alt" in tag]
+    assert any("\\frac{1}{m}" in text and text.endswith("(1.2.1)") for text in words)
 
 
 def test_the_outline_nests_sections_in_chapters_in_parts(pdf: PdfReader) -> None:

@@ -78,11 +78,10 @@ def brightness(colour: str) -> float:
 
 @pytest.mark.parametrize(("place", "source"), [*enumerate(pages())], ids=[name(source) for source in pages()])
 def test_a_page_is_whole(place: int, source: Path, window: BrowserContext, address: str) -> None:
-    """Opened in one of four settings, which changes from page to page, and then shown in the three others as well."""
+    """Opened in one of four settings, which changes from page to page, then shown in the other width and theme."""
     page, url = window.new_page(), f"{address}/{name(source)}.html"
     troubles = watch(page, url)
-    first = place % len(SETTINGS)
-    for at, (width, theme) in enumerate((*SETTINGS[first:], *SETTINGS[:first])):
+    for at, (width, theme) in enumerate((SETTINGS[place % 4], SETTINGS[3 - place % 4])):
         show(page, width, theme)
         if at == 0:
             page.goto(url, wait_until="load")

@@ -71,7 +71,10 @@ def test_a_class_is_graded_and_the_installed_answers_are_out_of_reach(bare):
     }
     for name, cells in submissions.items():
         (folder / "class" / f"{name}.ipynb").write_bytes(notebook(*cells))
-    environment.run("bncourse", "grade", "class", "-o", "grades.csv", "-e", "bn_forward", cwd=folder)
+    # The search goes through every folder that it can see.
+    environment.run(
+        "bncourse", "grade", "class", "-o", "grades.csv", "-e", "bn_forward", "--time-limit", "60", cwd=folder
+    )
     with (folder / "grades.csv").open(encoding="utf-8") as table:
         scores = {row["submission"].removesuffix(".ipynb"): row["score"] for row in csv.DictReader(table)}
     assert scores == {"right": "1", "wrong": "0", "reads the files": "0", "searches": "0"}

@@ -6,8 +6,11 @@ import sys
 from pathlib import Path
 
 import nbformat
+import pytest
 
 from tests.book.sample import write_sample
+
+pytestmark = pytest.mark.slow
 
 
 def build(folder: Path) -> None:

@@ -12,6 +12,8 @@ import pytest
 
 from bncourse.exercises import list_exercises
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "book" / "appendix" / "instructors.ipynb"
 FENCE = re.compile(r"^```(bash|text|python)\n(.*?)^```$", re.DOTALL | re.MULTILINE)

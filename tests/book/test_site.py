@@ -9,6 +9,8 @@ import pytest
 from tests.book.chapters import ROOT, display_equations, notebooks, pages
 from tests.book.links import broken_links, outside_requests, read_site
 
+pytestmark = pytest.mark.slow
+
 
 def test_every_link_inside_the_site_leads_somewhere(built_book: Path) -> None:
     assert list(broken_links(built_book)) == []

@@ -14,6 +14,8 @@ sys.path.insert(0, str(ROOT / "scripts"))
 
 from store_outputs import KERNELSPEC, NotStorableError, listed_notebooks, main, store
 
+pytestmark = pytest.mark.slow
+
 
 def written(folder: Path, *sources: str) -> Path:
     cells = [new_markdown_cell("# 9.1 A title", id="title")]

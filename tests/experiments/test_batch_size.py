@@ -23,6 +23,8 @@ from bncourse.lab import (
 )
 from tests.experiments.common import interval, read_again
 
+pytestmark = pytest.mark.slow
+
 SMALL = Settings(
     hidden=(10, 10),
     batch_sizes=(10, 20, 250),

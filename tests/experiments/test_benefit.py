@@ -14,6 +14,8 @@ from bncourse.experiments.benefit.training import training_part
 from bncourse.lab import Interval, difference_of_means, digits, mean_interval, paired_interval
 from tests.experiments.common import read_again
 
+pytestmark = pytest.mark.slow
+
 SMALL = Settings(
     depths=(1, 2),
     widths=(12, 16),

@@ -28,6 +28,8 @@ from bncourse.lab import (
 from bncourse.lab.objective import Batch, losses
 from tests.experiments.common import read_again
 
+pytestmark = pytest.mark.slow
+
 RATES = (1e-4, 1e-3)
 SMALL = Settings(
     cases=tuple(

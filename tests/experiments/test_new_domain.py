@@ -25,6 +25,8 @@ from bncourse.lab.stacked import StackedBatchNorm
 from bncourse.layers import recalibrate
 from tests.experiments.common import read_again
 
+pytestmark = pytest.mark.slow
+
 SEEDS = (3, 4)
 DATA = digits()
 

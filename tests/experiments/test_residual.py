@@ -13,6 +13,8 @@ from bncourse.lab import MLPEnsemble, difference_of_means, digits, paired_interv
 from bncourse.lab.probes import captured
 from tests.experiments.common import read_again
 
+pytestmark = pytest.mark.slow
+
 SMALL = Settings(
     depths=(2, 3),
     rates_depth=3,

@@ -13,6 +13,8 @@ from bncourse.experiments.small_batches.training import accuracy_in_batches
 from bncourse.lab import ConvEnsemble, Norm, accuracy, difference_of_means, digits, paired_interval
 from tests.experiments.common import read_again
 
+pytestmark = pytest.mark.slow
+
 PER_EXAMPLE = ("group", "layer", "instance", "RMS", "filter response")
 
 

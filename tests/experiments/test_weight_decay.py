@@ -21,6 +21,8 @@ from bncourse.lab import (
 from bncourse.lab.networks import initial_weights
 from tests.experiments.common import read_again
 
+pytestmark = pytest.mark.slow
+
 SMALL = Settings(
     hidden=(16, 16),
     rates=(0.01, 0.04, 0.16),

@@ -7,6 +7,8 @@ from torch import Tensor
 from bncourse.kernels import batch_norm, cpu
 from bncourse.kernels.backend import INTERPRETED
 
+pytestmark = pytest.mark.slow
+
 ROUNDING = 2.0**-24
 """Half a unit in the last place of a float32, relative."""
 

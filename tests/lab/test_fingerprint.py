@@ -14,6 +14,8 @@ from bncourse.experiments.convergence import measure
 from bncourse.lab import fingerprint
 from bncourse.lab.fingerprint import code_hash, run_key
 
+pytestmark = pytest.mark.slow
+
 SOURCE = {
     "__init__.py": '"""A package."""\n',
     "main.py": (

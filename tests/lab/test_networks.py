@@ -14,6 +14,8 @@ from bncourse.lab.noise import GhostNoise, StackedDropout, StackedNoise
 from bncourse.lab.norms import KINDS as NORMS
 from bncourse.lab.stacked import StackedBatchNorm
 
+pytestmark = pytest.mark.slow
+
 WIDTHS = (64, 19, 19, 19, 10)
 SEEDS = (5, 6, 7)
 

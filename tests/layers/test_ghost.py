@@ -13,6 +13,8 @@ from torch import nn
 from bncourse.layers import GhostBatchNorm
 from tests.layers.test_batchnorm import assert_same
 
+pytestmark = pytest.mark.slow
+
 SHAPES = [(12, 5), (6, 5, 4), (6, 5, 2, 3), (6, 5, 2, 1, 3)]
 EPS = 1e-2
 """Large enough to be seen where it is missing."""

@@ -11,6 +11,8 @@ from torch import nn
 from bncourse import layers
 from bncourse.layers import convert
 
+pytestmark = pytest.mark.slow
+
 
 class Block(nn.Module):
     """Two convolutions, each with batch norm, and a shortcut; with ``fused``, our layer adds it and takes the ReLU."""

@@ -13,6 +13,8 @@ import pytest
 from bncourse.kernels.floor import BYTES, DEVICES, OPERATIONS, bytes_per_value, flops_per_value, intensity, least_bytes
 from bncourse.reference import batch_norm, batch_norm_backward
 
+pytestmark = pytest.mark.slow
+
 RATES = [(3.0, 0.25, 40.0, 7.0), (1.5, 2.0, 5.0, 90.0), (1.0, 1.0, 6.0, 6.0)]  # FLOPs/s, bytes/s, FLOPs, bytes
 
 

@@ -11,6 +11,8 @@ from scipy.special import binom
 from bncourse.lab import MLPEnsemble, Stream, measure
 from bncourse.reference import batch_norm
 
+pytestmark = pytest.mark.slow
+
 
 @cache
 def wide_stream(batch_norm, width=400, depth=6, batch=150, **options):

@@ -13,6 +13,8 @@ from bncourse.exercises.grading.submission import encode, grade
 from tests.exercises.grading.hostile import THROUGH_A_FUNCTION
 from tests.exercises.grading.notebooks import check, notebook, solution
 
+pytestmark = pytest.mark.slow
+
 NAME, CHECK = gradient_check.solution_function.__name__, check(gradient_check)
 # Outside of the sandbox, where there is something to find, these find it.
 OPEN_OUTSIDE = ("the package's own function", "the solution through the modules")

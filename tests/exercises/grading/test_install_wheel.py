@@ -12,7 +12,7 @@ from tests.exercises.forward_mistakes import beta_missing
 from tests.exercises.grading.hostile import HOSTILE
 from tests.exercises.grading.notebooks import completed, mistaken, notebook, solution
 
-pytestmark = pytest.mark.install
+pytestmark = [pytest.mark.slow, pytest.mark.install]
 
 
 @pytest.fixture(scope="module")

@@ -16,6 +16,8 @@ import pytest
 
 from bncourse.exercises.grading import wire
 
+pytestmark = pytest.mark.slow
+
 ARRAYS = hypothesis.extra.numpy.arrays(
     st.sampled_from([np.float32, np.float64, np.longdouble, ">f8", np.int64, np.uint8]),
     hypothesis.extra.numpy.array_shapes(min_dims=0, max_dims=4, min_side=0, max_side=4),

@@ -263,7 +263,7 @@ def _blocks(x: Tensor, *others: Tensor | None) -> list[tuple[Any, ...]]:
 
     def cut(tensor: Tensor | None) -> Sequence[Tensor | None]:
         if tensor is None or tensor.numel() == 0:
-            return [None] * (-(whole // -(beside * rows)) + (whole < view.examples))
+            return [None] * (len(range(0, whole, beside * rows)) + (whole < view.examples))
         if view.positions == 1:
             tensor = tensor.movedim(1, -1)
         examples = tensor.view(view.examples, view.channels, view.positions)

@@ -30,6 +30,11 @@ def pages(root: Path = ROOT) -> list[Path]:
     return [path for path in candidates if path.exists()]
 
 
+def page_name(source: Path) -> str:
+    """Return the name of a page, its path without its ending: that of its address in the site as well."""
+    return source.relative_to(ROOT).with_suffix("").as_posix()
+
+
 def notebooks(root: Path = ROOT) -> list[Path]:
     """Return the notebooks among the pages, in the order of the book."""
     return [path for path in pages(root) if path.suffix == ".ipynb"]

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from bncourse.ledger import CLAIMS
-from tests.book.chapters import ROOT, display_equations, pages
+from tests.book.chapters import ROOT, display_equations, page_name, pages
 
 sys.path.insert(0, str(ROOT / "book" / "_ext"))
 
@@ -16,7 +16,7 @@ from correctness_page import KINDS, counts
 
 @pytest.fixture(scope="module")
 def numbers() -> dict[str, int]:
-    return dict(counts(ROOT, {path.relative_to(ROOT).with_suffix("").as_posix() for path in pages()}))
+    return dict(counts(ROOT, {*map(page_name, pages())}))
 
 
 def test_equations_are_as_many_as_a_parser_of_markdown_finds(numbers: dict[str, int]) -> None:

@@ -16,7 +16,7 @@ from myst_parser.mdit_to_docutils.base import DocutilsRenderer
 from myst_parser.parsers.mdit import create_md_parser
 from nbformat import NotebookNode
 
-from tests.book.chapters import ROOT, notebooks, read
+from tests.book.chapters import ROOT, notebooks, page_name, read
 from tests.book.sample import build, notebook, write_sample
 
 for folder in ("scripts", "book/_ext"):
@@ -375,7 +375,7 @@ def test_an_environment_that_does_not_install_the_repository_once_is_refused(tex
 
 @pytest.mark.parametrize("path", notebooks(), ids=lambda path: path.relative_to(ROOT).as_posix())
 def test_every_chapter_has_a_plain_form(path: Path, built_book: Path) -> None:
-    page = path.relative_to(ROOT).with_suffix("").as_posix()
+    page = page_name(path)
     copy = plain_notebook(path, page, book(ROOT))
     nbformat.validate(copy)
     for cell in copy.cells:

@@ -3,7 +3,7 @@
 axe takes seconds where a page has thousands of elements. So every page is looked at once without what is the same
 elsewhere: typeset mathematics (MathJax writes its own description of each formula), the parts of code (their colours
 are tested by themselves), the sidebar, and the contrast of text, which comes from style sheets that all pages share.
-One page of each kind is looked at with all of it, in both themes and three widths.
+One page of each kind is looked at with all of it in three widths, and for its colours in the other theme.
 """
 
 import re
@@ -16,7 +16,7 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, expect
 from pygments.token import STANDARD_TYPES
 
-from tests.book.chapters import ROOT, pages
+from tests.book.chapters import ROOT, page_name, pages
 from tests.browser.windows import THEMES, contrast, watch, without_formulas
 
 pytestmark = pytest.mark.browser
@@ -107,9 +107,9 @@ def test_axe_sees_a_barrier(opened: Opened) -> None:
     page.close()
 
 
-@pytest.mark.parametrize("source", pages(), ids=lambda path: path.relative_to(ROOT).with_suffix("").as_posix())
+@pytest.mark.parametrize("source", pages(), ids=page_name)
 def test_a_page_has_no_barrier(source: Path, opened: Opened) -> None:
-    page = opened(source.relative_to(ROOT).with_suffix(".html").as_posix(), 768, formulas=False)
+    page = opened(f"{page_name(source)}.html", 768, formulas=False)
     page.evaluate(LIGHTEN)
     assert barriers(page, rules={"color-contrast": {"enabled": False}}) == []
     assert page.evaluate(UNNAMED_DRAWINGS) == []
@@ -261,7 +261,7 @@ def test_what_scrolls_can_be_scrolled_by_keyboard(width: int, opened: Opened) ->
     assert passed == []
 
 
-@pytest.mark.parametrize("source", pages(), ids=lambda path: path.relative_to(ROOT).with_suffix("").as_posix())
+@pytest.mark.parametrize("source", pages(), ids=page_name)
 def test_a_picture_is_told_in_words(source: Path, built_book: Path) -> None:
     """Catches a picture without an alternative text, with one word, or with the name of its file."""
     text = (built_book / source.relative_to(ROOT).with_suffix(".html")).read_text(encoding="utf-8")

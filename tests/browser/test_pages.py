@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page
 
-from tests.book.chapters import ROOT, pages
+from tests.book.chapters import ROOT, page_name, pages
 from tests.browser.windows import THEMES, WIDTHS, Theme, contrast, watch
 
 pytestmark = pytest.mark.browser
@@ -21,7 +21,7 @@ SCREENSHOTS = ROOT / "_build" / "screenshots"
 MEASURE = """
 async () => {
   if (window.MathJax) await MathJax.startup.promise;
-  for (const _ of "12") await new Promise(requestAnimationFrame);
+  for (let frame = 0; frame < 2; frame++) await new Promise(requestAnimationFrame);
   const shown = (node) => node.getClientRects().length > 0;
   const images = [...document.querySelectorAll("article img, article svg")];
   return {
@@ -65,21 +65,16 @@ def show(page: Page, width: str, theme: Theme) -> None:
     page.emulate_media(color_scheme=theme)
 
 
-def name(source: Path) -> str:
-    """Return the address of a page within the site, without its ending."""
-    return source.relative_to(ROOT).with_suffix("").as_posix()
-
-
 def brightness(colour: str) -> float:
     """Return how light a colour of a style sheet is, from 0 to 1."""
     red, green, blue = (float(part) for part in re.findall(r"[\d.]+", colour)[:3])
     return (0.2126 * red + 0.7152 * green + 0.0722 * blue) / 255
 
 
-@pytest.mark.parametrize(("place", "source"), [*enumerate(pages())], ids=[name(source) for source in pages()])
+@pytest.mark.parametrize(("place", "source"), [*enumerate(pages())], ids=[page_name(source) for source in pages()])
 def test_a_page_is_whole(place: int, source: Path, window: BrowserContext, address: str) -> None:
     """Opened in one of four settings, which changes from page to page, then shown in the other width and theme."""
-    page, url = window.new_page(), f"{address}/{name(source)}.html"
+    page, url = window.new_page(), f"{address}/{page_name(source)}.html"
     troubles = watch(page, url)
     for at, (width, theme) in enumerate((SETTINGS[place % 4], SETTINGS[3 - place % 4])):
         show(page, width, theme)
@@ -90,7 +85,7 @@ def test_a_page_is_whole(place: int, source: Path, window: BrowserContext, addre
             assert_whole(source, theme, page.evaluate(MEASURE), troubles)
         except AssertionError:
             SCREENSHOTS.mkdir(parents=True, exist_ok=True)
-            shot = f"{name(source).replace('/', '-')}-{width}-{theme}.png"
+            shot = f"{page_name(source).replace('/', '-')}-{width}-{theme}.png"
             page.screenshot(path=SCREENSHOTS / shot, full_page=True)
             raise
     page.close()

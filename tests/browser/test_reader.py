@@ -10,7 +10,7 @@ import pytest
 from playwright.sync_api import Browser, Locator, Page, expect
 from pypdf import PdfReader
 
-from tests.book.chapters import ROOT, notebooks, pages, read
+from tests.book.chapters import ROOT, notebooks, page_name, pages, read
 
 pytestmark = pytest.mark.browser
 
@@ -21,17 +21,13 @@ CLIPBOARD = ["clipboard-read", "clipboard-write"]
 Open = Callable[..., Page]
 
 
-def name(source: Path) -> str:
-    return source.relative_to(ROOT).with_suffix("").as_posix()
-
-
 def sidebar(page: Page) -> Locator:
     return page.get_by_role("navigation", name="Main")
 
 
 def test_from_the_first_page_to_a_chapter_to_its_exercise(opened: Open, address: str) -> None:
     page = opened(FIRST)
-    first_chapter = name(next(path for path in notebooks() if re.match(r"1_", path.name)))
+    first_chapter = page_name(next(path for path in notebooks() if re.match(r"1_", path.name)))
     page.locator(f"article a[href='{first_chapter.removeprefix('book/')}.html']").first.click()
     expect(page).to_have_url(f"{address}/{first_chapter}.html")
     expect(page.locator("article h1")).to_contain_text("1.1")
@@ -55,14 +51,14 @@ def test_next_leads_from_the_first_page_to_the_last(browser: Browser, address: s
         previous = page.get_by_title("previous page").get_attribute("href")
         back.append(page.evaluate("link => new URL(link, location).href", previous))
     context.close()
-    assert visited == [f"{address}/{name(source)}.html" for source in pages()]
+    assert visited == [f"{address}/{page_name(source)}.html" for source in pages()]
     assert back == visited[:-1]
 
 
 def test_the_sidebar_lists_every_page_and_marks_the_one_that_is_read(opened: Open, address: str) -> None:
     page = opened(CHAPTER)
     links = sidebar(page).locator("a").evaluate_all("links => links.map((link) => link.href.split('#')[0])")
-    assert links == [f"{address}/{name(source)}.html" for source in pages()]
+    assert links == [f"{address}/{page_name(source)}.html" for source in pages()]
     expect(sidebar(page).locator("li.current > a")).to_contain_text("1.2")
     sidebar(page).get_by_role("link", name=re.compile("^2.2 ")).click()
     expect(page.locator("article h1")).to_contain_text("2.2")

@@ -49,7 +49,7 @@ def gradient_norms(cell: InitialCell, dtype: torch.dtype = torch.float32) -> dic
     r"""``gradient``: :math:`\|g_l\|` of each seed and hidden layer, computed in the precision ``dtype``.
 
     On the way forward rounding errors grow as gradients do on the way back. In batches of four, behind twenty layers of
-    512 units, they change the third digit in float32, from one machine to another; in float64 they do not show.
+    512 units, those of float32 change the third digit from run to run; those of float64 do not show.
     """
     x, y = _first_batch(cell)
     network = MLPEnsemble(
